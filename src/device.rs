@@ -1,0 +1,1 @@
+//! `--device` to a Burn device, probed before first use so that a missing driver is a message.

@@ -1,0 +1,148 @@
+//! Job specs: what producers send, and what a job means once every value is settled.
+//!
+//! [`JobSpec`] is what somebody asked for, in one canonical form whatever aliases were used;
+//! [`ResolvedJob`] is the same with every default filled in and every value checked. This is the
+//! only place that knows YAML.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub mod kinds;
+
+pub use kinds::{Family, JobKind};
+
+/// A job as asked for. `None` means: not said, use the default.
+///
+/// Its JSON form is itself a valid spec; the manifest stores it and `generate --from` reads it back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSpec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The type as the producer spelled it (`wan_video_fast` stays `wan_video_fast`).
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub job_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compel_enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compel_weights: Option<String>,
+    #[serde(skip_serializing_if = "Options::is_empty")]
+    pub config: Options,
+    /// Producer fields that are carried through to the callback untouched (session ids and the like).
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub metadata: serde_json::Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
+    /// What the parser wants the user to know (aliases that disagreed, corrected frame counts).
+    #[serde(skip)]
+    pub notes: Vec<String>,
+    /// Unknown fields of a queue item, kept and listed in the callback.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
+}
+
+/// The `config` part of a spec: everything that decides the picture.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_images: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_scale: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_negative: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncate_prompt: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deterministic: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_shift: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_frame: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_strength: Option<f64>,
+    /// Denoising strength as in diffusers; the complement of `reference_strength`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<String>,
+}
+
+impl Options {
+    /// True when nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A golden test: the picture the output must match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    pub image: PathBuf,
+    /// Peak signal-to-noise ratio in decibels below which the job fails.
+    pub min_psnr: f64,
+}
+
+/// A job with every value settled and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedJob {
+    pub id: String,
+    /// The type as given, for the callback.
+    pub type_name: String,
+    pub kind: &'static JobKind,
+    /// The registry entry's name, or the path given to `--model`.
+    pub model: String,
+    pub prompt: String,
+    /// What the model is given: automatic negatives, then the user's. `None`: nothing at all.
+    pub negative_prompt: Option<String>,
+    pub auto_negative: bool,
+    /// One per image, `seed + i`.
+    pub seeds: Vec<u64>,
+    /// True when nobody named a seed and one was drawn.
+    pub seed_drawn: bool,
+    pub steps: u32,
+    pub guidance_scale: f64,
+    pub width: u32,
+    pub height: u32,
+    /// `None`: the model's own scheduler configuration.
+    pub scheduler: Option<String>,
+    pub truncate_prompt: bool,
+    pub deterministic: bool,
+    pub notes: Vec<String>,
+    pub ignored: Vec<String>,
+    /// The spec it came from, canonical; replaying it gives this job again.
+    pub spec: JobSpec,
+}

@@ -1,0 +1,29 @@
+//! ourvidz: job specs in, images, videos and better prompts out, on the operator's own GPU.
+//!
+//! The module list below is the map of the system, from the outside in. Imports point downward
+//! only (`tests/layers.rs` checks it): a pipeline knows no job, a model knows no pipeline.
+
+pub mod cli;
+pub mod commands;
+pub mod runner;
+
+pub mod callback;
+pub mod job;
+pub mod media;
+pub mod policy;
+pub mod progress;
+pub mod registry;
+
+pub mod pipelines;
+
+pub mod models;
+pub mod schedulers;
+pub mod tokenizers;
+pub mod weights;
+
+pub mod nn;
+
+pub mod device;
+
+pub mod config;
+pub mod error;

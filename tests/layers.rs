@@ -1,0 +1,127 @@
+//! Fails on an import that runs upward.
+
+use std::path::Path;
+
+/// Who may import what, besides itself. `error` and `config` are open to everyone.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("cli", &["job", "registry", "progress"]),
+    (
+        "commands",
+        &[
+            "cli",
+            "runner",
+            "job",
+            "registry",
+            "progress",
+            "media",
+            "callback",
+            "policy",
+            "device",
+            "weights",
+            "pipelines",
+            "models",
+        ],
+    ),
+    (
+        "runner",
+        &[
+            "job",
+            "registry",
+            "media",
+            "callback",
+            "policy",
+            "progress",
+            "pipelines",
+            "device",
+        ],
+    ),
+    ("callback", &["job", "media"]),
+    ("job", &["registry", "policy", "media"]),
+    ("media", &["job"]),
+    ("policy", &[]),
+    ("progress", &["pipelines"]),
+    ("registry", &[]),
+    (
+        "pipelines",
+        &[
+            "models",
+            "schedulers",
+            "tokenizers",
+            "weights",
+            "nn",
+            "device",
+            "media/frames",
+            "registry",
+        ],
+    ),
+    ("models", &["nn", "weights", "device"]),
+    ("schedulers", &["nn"]),
+    ("tokenizers", &[]),
+    ("weights", &["nn", "device"]),
+    ("nn", &["device"]),
+    ("device", &[]),
+    ("config", &[]),
+    ("error", &[]),
+];
+
+#[test]
+fn no_import_runs_upward() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let relative = file.strip_prefix(&src).expect("inside src").display().to_string();
+        let room = relative
+            .split(['/', '.'])
+            .next()
+            .expect("a first part")
+            .to_string();
+        if room == "main" || room == "lib" {
+            continue;
+        }
+        let (_, allowed) = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == room)
+            .unwrap_or_else(|| panic!("{relative}: `{room}` is not in the table of layers"));
+        let text = std::fs::read_to_string(&file).expect("readable source");
+        for (number, line) in text.lines().enumerate() {
+            for target in imports(line) {
+                let top = target.split('/').next().expect("a first part");
+                let ok = top == room
+                    || ["error", "config", "fail"].contains(&top)
+                    || allowed.iter().any(|a| *a == top || target.starts_with(a));
+                if !ok {
+                    wrong.push(format!("{relative}:{}: imports `{top}`", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that run upward:\n{}", wrong.join("\n"));
+}
+
+/// `crate::a::b` on a line, as `a/b`.
+fn imports(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or_default();
+    code.match_indices("crate::")
+        .map(|(at, marker)| {
+            let rest = &code[at + marker.len()..];
+            let end = rest
+                .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                .unwrap_or(rest.len());
+            rest[..end].trim_matches(':').replace("::", "/")
+        })
+        .filter(|target| !target.is_empty())
+        .collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,3 @@
+//! The one test binary. Modules:
+
+mod layers;
