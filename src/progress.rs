@@ -69,9 +69,10 @@ impl Reporter {
                 self.spin(stage);
             }
             Event::Step { done, total } => {
-                self.json_line(
-                    || json!({"event": "step", "job_id": job_id, "stage": self.stage, "done": done, "total": total}),
-                );
+                let stage = self.stage;
+                self.json_line(|| {
+                    json!({"event": "step", "job_id": job_id, "stage": stage, "done": done, "total": total})
+                });
                 self.step(done, total);
             }
         }

@@ -227,7 +227,7 @@ fn problem(name: &'static str, error: &anyhow::Error) -> Check {
     Check {
         name,
         state: State::Problem,
-        detail: crate::progress::error_line(error),
+        detail: format!("{error:#}"),
         facts: Value::Null,
     }
 }

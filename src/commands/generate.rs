@@ -27,6 +27,7 @@ use prepare::{Invalid, Prepared};
 /// Mistakes in the command line or the configuration. Failures of jobs are printed here and are in
 /// the exit code.
 pub fn run(args: &Generate) -> Result<u8> {
+    let gathered = gather::jobs(args)?;
     let (mut settings, mut registry) = surroundings(&args.place)?;
     if let Some(dtype) = args.dtype {
         settings.dtype = Some(dtype.name().into());
@@ -45,7 +46,6 @@ pub fn run(args: &Generate) -> Result<u8> {
         callback: args.callback.clone(),
         force: args.force,
     };
-    let gathered = gather::jobs(args)?;
     let prepared = prepare::all(gathered, &registry, &settings, &layout)?;
     let mut reporter = Reporter::new(args.talk.json, volume(args));
     for invalid in &prepared.invalid {

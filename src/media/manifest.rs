@@ -123,7 +123,7 @@ impl Manifest {
             .collect();
         Self {
             manifest_version: VERSION,
-            spec: settled_spec(job, made.scheduler),
+            spec: settled_spec(job),
             model: made.model.clone(),
             scheduler: made.scheduler.into(),
             effective_steps: made.effective_steps,
@@ -193,7 +193,10 @@ impl Manifest {
 }
 
 /// The spec with every default filled in, and without what belongs to the producer.
-pub fn settled_spec(job: &ResolvedJob, scheduler: &str) -> JobSpec {
+///
+/// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
+/// name does, and a replay must meet the same one.
+pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
     JobSpec {
         id: job.spec.id.clone(),
         job_type: Some(job.type_name.clone()),
@@ -210,7 +213,7 @@ pub fn settled_spec(job: &ResolvedJob, scheduler: &str) -> JobSpec {
             guidance_scale: Some(job.guidance_scale),
             width: Some(job.width),
             height: Some(job.height),
-            scheduler: job.scheduler.clone().or(Some(scheduler.into())),
+            scheduler: job.scheduler.clone(),
             auto_negative: Some(job.auto_negative),
             truncate_prompt: Some(job.truncate_prompt),
             deterministic: Some(job.deterministic),
@@ -349,7 +352,7 @@ mod tests {
         let spec = back.replay();
         assert_eq!(spec.config.seed, Some(7));
         assert_eq!(spec.config.num_images, Some(3));
-        assert_eq!(spec.config.scheduler.as_deref(), Some("dpmpp-2m-karras"));
+        assert_eq!(spec.config.scheduler, None);
         assert_eq!(spec.negative_prompt.as_deref(), Some("ugly"));
     }
 

@@ -197,8 +197,7 @@ impl Plan {
             if place.existing == Existing::Replace || place.path.symlink_metadata().is_err() {
                 continue;
             }
-            let same_job = read_manifest(&place.path)
-                .is_ok_and(|(old, _)| settled_spec(job, &old.scheduler) == old.spec);
+            let same_job = read_manifest(&place.path).is_ok_and(|(old, _)| settled_spec(job) == old.spec);
             if !same_job {
                 return Err(Error::new(
                     ErrorKind::CannotWrite,
