@@ -26,7 +26,11 @@ pub const FLAGS_NOT_BUILT: &[&str] = &[
 ];
 
 #[derive(Debug, Parser)]
-#[command(name = "ourvidz", version, about = "Images from prompts and job specs, on your own machine")]
+#[command(
+    name = "ourvidz",
+    version,
+    about = "Images from prompts and job specs, on your own machine"
+)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
@@ -92,10 +96,22 @@ pub struct Generate {
           help_heading = "Picture", value_parser = guidance)]
     pub cfg_scale: Option<f64>,
     /// Width in pixels, a multiple of 8
-    #[arg(short = 'W', long, value_name = "PX", allow_negative_numbers = true, help_heading = "Picture")]
+    #[arg(
+        short = 'W',
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        help_heading = "Picture"
+    )]
     pub width: Option<u32>,
     /// Height in pixels, a multiple of 8
-    #[arg(short = 'H', long, value_name = "PX", allow_negative_numbers = true, help_heading = "Picture")]
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        help_heading = "Picture"
+    )]
     pub height: Option<u32>,
     /// Images to make: 1, 3 or 6
     #[arg(short, long, value_name = "N", help_heading = "Picture",
@@ -270,7 +286,9 @@ fn device(text: &str) -> Result<String, String> {
 }
 
 fn guidance(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number; allowed: 0 to 30".to_string())?;
+    let value: f64 = text
+        .parse()
+        .map_err(|_| "not a number; allowed: 0 to 30".to_string())?;
     if (0.0..=30.0).contains(&value) {
         Ok(value)
     } else {
@@ -300,7 +318,10 @@ mod tests {
     fn height_has_its_letter_and_help_keeps_the_small_one() {
         let flags = generate(&["-W", "64", "-H", "96", "x"]).unwrap();
         assert_eq!((flags.width, flags.height), (Some(64), Some(96)));
-        assert_eq!(generate(&["-h"]).unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
+        assert_eq!(
+            generate(&["-h"]).unwrap_err().kind(),
+            clap::error::ErrorKind::DisplayHelp
+        );
     }
 
     #[test]
@@ -322,12 +343,18 @@ mod tests {
 
     #[test]
     fn an_empty_negative_prompt_is_not_an_absent_one() {
-        assert_eq!(generate(&["-n", ""]).unwrap().negative_prompt.as_deref(), Some(""));
+        assert_eq!(
+            generate(&["-n", ""]).unwrap().negative_prompt.as_deref(),
+            Some("")
+        );
         assert_eq!(generate(&["x"]).unwrap().negative_prompt, None);
     }
 
     #[test]
     fn guidance_scale_is_the_other_name_of_cfg_scale() {
-        assert_eq!(generate(&["--guidance-scale", "7.5"]).unwrap().cfg_scale, Some(7.5));
+        assert_eq!(
+            generate(&["--guidance-scale", "7.5"]).unwrap().cfg_scale,
+            Some(7.5)
+        );
     }
 }

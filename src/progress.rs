@@ -148,12 +148,11 @@ impl Reporter {
         self.clear_bar();
         match self.stdout_failure.take() {
             None => Ok(()),
-            Some(e) => Err(Error::new(
-                ErrorKind::Io,
-                format!("standard output: writing failed ({e})"),
-            )
-            .hint("the pictures are stored; only their list is incomplete")
-            .into()),
+            Some(e) => Err(
+                Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})"))
+                    .hint("the pictures are stored; only their list is incomplete")
+                    .into(),
+            ),
         }
     }
 
@@ -244,7 +243,8 @@ pub fn stderr_line(text: &str) {
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let directs = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let directs =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || directs {
             let _ = write!(safe, "{}", c.escape_default());
         } else {
@@ -260,12 +260,16 @@ mod tests {
 
     #[test]
     fn text_cannot_command_the_terminal_or_start_a_line() {
-        assert_eq!(escaped("a\u{1b}[31mb\nc\u{202e}d é 灯"), "a\\u{1b}[31mb\\nc\\u{202e}d é 灯");
+        assert_eq!(
+            escaped("a\u{1b}[31mb\nc\u{202e}d é 灯"),
+            "a\\u{1b}[31mb\\nc\\u{202e}d é 灯"
+        );
     }
 
     #[test]
     fn an_error_and_its_way_out_are_one_line() {
-        let error = anyhow::Error::from(Error::new(ErrorKind::InvalidSpec, "steps is 0").hint("use 1 to 150"));
+        let error =
+            anyhow::Error::from(Error::new(ErrorKind::InvalidSpec, "steps is 0").hint("use 1 to 150"));
         assert_eq!(
             error_line(&error.context("job `a`")),
             "error: job `a`: steps is 0; hint: use 1 to 150"

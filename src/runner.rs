@@ -157,7 +157,13 @@ impl Runner<'_> {
     }
 
     fn complete(&mut self, task: &Task, finished: &Finished, time: Duration) -> Result<()> {
-        let metadata = metadata::completed(task, &finished.manifest, &finished.assets, &finished.timings, time);
+        let metadata = metadata::completed(
+            task,
+            &finished.manifest,
+            &finished.assets,
+            &finished.timings,
+            time,
+        );
         self.tell(task, Status::Completed, &finished.assets, metadata)?;
         for asset in &finished.assets {
             self.reporter.asset(&asset.path, asset.bytes, asset.seed);
@@ -174,7 +180,8 @@ impl Runner<'_> {
     fn fail(&mut self, task: &Task, error: &anyhow::Error, time: Duration) {
         let metadata = metadata::failed(task, error, time);
         let report = metadata::report(task, Status::Failed, &[], Some(error), metadata);
-        self.reporter.result(&callback::body(self.callback_format, &report));
+        self.reporter
+            .result(&callback::body(self.callback_format, &report));
         // The job's own error is the one to report; where nothing can be written it says so itself.
         if let Err(second) = callback::write(&task.plan.callback, self.callback_format, &report) {
             self.reporter.detail(&format!("callback: {second:#}"));
@@ -191,7 +198,8 @@ impl Runner<'_> {
         let report = metadata::report(task, status, assets, None, metadata);
         callback::write(&task.plan.callback, self.callback_format, &report)?;
         if status == Status::Completed {
-            self.reporter.result(&callback::body(self.callback_format, &report));
+            self.reporter
+                .result(&callback::body(self.callback_format, &report));
         }
         Ok(())
     }
@@ -300,11 +308,7 @@ fn summary(task: &Task) -> String {
             .unwrap_or_default(),
         job.guidance_scale,
         if job.seeds.len() == 1 { "seed" } else { "seeds" },
-        job.seeds
-            .iter()
-            .map(u64::to_string)
-            .collect::<Vec<_>>()
-            .join(" "),
+        job.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
     )
 }
 
@@ -350,6 +354,110 @@ pub fn exit_code(jobs: usize, failures: &[ErrorKind]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::kind_of;
+    use crate::job::JobSpec;
+    use crate::job::kinds::KINDS;
+    use crate::pipelines::{ImagePipeline, Observer};
+    use crate::progress::Volume;
+    use crate::registry::ModelFamily;
+
+    /// Answers every request with a flat colour, or with a panic.
+    struct Flat(Option<u8>);
+
+    impl ImagePipeline for Flat {
+        fn text_to_image(
+            &mut self,
+            request: &ImageRequest,
+            _observer: &mut Observer<'_>,
+        ) -> Result<ImageOutput> {
+            let value = self.0.expect("a bug for the test");
+            let (width, height) = (request.width_px, request.height_px);
+            let frame = Frame::new(width as u32, height as u32, vec![value; width * height * 3]);
+            Ok(ImageOutput {
+                frames: vec![frame; request.seeds.len()],
+                timings: BTreeMap::new(),
+                scheduler: "euler".into(),
+                effective_steps: 1,
+                prompt_tokens: vec![],
+                notes: vec![],
+            })
+        }
+    }
+
+    fn task(folder: &std::path::Path) -> Task {
+        Task {
+            job: ResolvedJob {
+                id: "a".into(),
+                type_name: "sdxl_image_fast".into(),
+                kind: &KINDS[0],
+                model: "flat".into(),
+                prompt: "x".into(),
+                negative_prompt: None,
+                auto_negative: false,
+                seeds: vec![1],
+                seed_drawn: false,
+                steps: 1,
+                guidance_scale: 1.0,
+                width: 8,
+                height: 8,
+                scheduler: None,
+                truncate_prompt: false,
+                deterministic: false,
+                notes: vec![],
+                ignored: vec![],
+                spec: JobSpec::default(),
+            },
+            model: ModelSpec::new("flat", ModelFamily::Mock, Source::Folder(".".into())),
+            plan: Plan {
+                assets: vec![plan::Place {
+                    path: folder.join("0.png"),
+                    existing: crate::media::files::Existing::Keep,
+                }],
+                callback: folder.join("callback.json"),
+            },
+            golden: None,
+        }
+    }
+
+    /// Runs one job on a flat pipeline; gives its error, and the error code in its callback.
+    fn run_flat(value: Option<u8>) -> (Option<ErrorKind>, Option<String>, bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let task = task(folder.path());
+        let loaded = Loaded {
+            pipeline: Box::new(Flat(value)),
+            hash: "0".into(),
+            device: "cpu".into(),
+            dtype: "f32".into(),
+        };
+        let mut runner = Runner {
+            loader: Loader::holding(task.model.clone(), loaded),
+            reporter: &mut Reporter::new(false, Volume::Quiet),
+            stop: &AtomicI32::new(0),
+            callback_format: CallbackFormat::Standard,
+        };
+        let kind = runner.run(&task).err().map(|e| kind_of(&e));
+        let text = std::fs::read(&task.plan.callback).expect("a callback");
+        let callback: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let code = callback["metadata"]["error"]["code"].as_str().map(String::from);
+        (kind, code, task.plan.assets[0].path.exists())
+    }
+
+    #[test]
+    fn a_black_picture_is_bad_output_and_is_not_stored() {
+        assert_eq!(
+            run_flat(Some(1)),
+            (Some(ErrorKind::BadOutput), Some("bad_output".into()), false)
+        );
+        assert_eq!(run_flat(Some(2)), (None, None, true));
+    }
+
+    #[test]
+    fn a_panic_is_this_jobs_internal_error() {
+        assert_eq!(
+            run_flat(None),
+            (Some(ErrorKind::Internal), Some("internal".into()), false)
+        );
+    }
 
     #[test]
     fn one_job_has_its_own_code_and_several_have_the_worst() {

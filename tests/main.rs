@@ -1,3 +1,20 @@
 //! The one test binary. Modules:
 
+/// Temporary folder and command builder.
+mod harness;
+
+/// Spec mistakes, missing files, places that cannot be written: message and exit code.
+mod bad_input;
+/// The scripts in `completions/` are what the command prints.
+mod completions;
+/// `generate`: pictures, callbacks, machine mode, replay.
+mod generate;
+/// Imports run downward.
 mod layers;
+/// `models` and `doctor`.
+mod looking;
+/// Where files go and what is never overwritten.
+mod outputs;
+/// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
+#[cfg(unix)]
+mod signals;

@@ -66,16 +66,27 @@ pub fn run(args: &Doctor) -> Result<u8> {
         print(&table(&rows))?;
     }
     let wrong = checks.iter().any(|c| c.state == State::Problem);
-    Ok(if wrong { crate::error::ErrorKind::Config.exit_code() } else { 0 })
+    Ok(if wrong {
+        crate::error::ErrorKind::Config.exit_code()
+    } else {
+        0
+    })
 }
 
 fn build() -> Check {
     let build = Build::this();
-    let backends = if cfg!(feature = "cuda") { "cpu, cuda" } else { "cpu" };
+    let backends = if cfg!(feature = "cuda") {
+        "cpu, cuda"
+    } else {
+        "cpu"
+    };
     Check {
         name: "build",
         state: State::Ok,
-        detail: format!("{} {} for {}, devices: {backends}", build.program, build.version, build.target),
+        detail: format!(
+            "{} {} for {}, devices: {backends}",
+            build.program, build.version, build.target
+        ),
         facts: json!(build),
     }
 }
@@ -93,7 +104,11 @@ fn processor() -> Check {
 fn memory() -> Check {
     let read = |text: &str, key: &str| -> Option<u64> {
         let line = text.lines().find(|l| l.starts_with(key))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+        line.split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|kib| kib * 1024)
     };
     let found = std::fs::read_to_string("/proc/meminfo")
         .ok()
@@ -159,7 +174,11 @@ fn configuration() -> (Check, Option<Settings>) {
         Ok(settings) => {
             let file = settings.config_dir.join("config.toml");
             let there = file.is_file();
-            let detail = format!("{}{}", file.display(), if there { "" } else { " (not there, defaults hold)" });
+            let detail = format!(
+                "{}{}",
+                file.display(),
+                if there { "" } else { " (not there, defaults hold)" }
+            );
             let check = Check {
                 name: "configuration",
                 state: State::Ok,
@@ -181,14 +200,20 @@ fn models(named: Option<&Path>, settings: &Settings) -> Check {
                 .filter(|m| m.check_files().is_err())
                 .map(|m| m.name.as_str())
                 .collect();
-            let from = registry.file().map_or("the binary".into(), |f| f.display().to_string());
+            let from = registry
+                .file()
+                .map_or("the binary".into(), |f| f.display().to_string());
             let mut detail = format!("{all} from {from}");
             if !missing.is_empty() {
                 detail.push_str(&format!("; files missing: {}", missing.join(", ")));
             }
             Check {
                 name: "models",
-                state: if missing.is_empty() { State::Ok } else { State::Problem },
+                state: if missing.is_empty() {
+                    State::Ok
+                } else {
+                    State::Problem
+                },
                 detail,
                 facts: json!({"count": all, "file": registry.file(), "missing": missing}),
             }
@@ -202,7 +227,11 @@ fn folder(name: &'static str, path: &Path) -> Check {
     Check {
         name,
         state: if there { State::Ok } else { State::Absent },
-        detail: format!("{}{}", path.display(), if there { "" } else { " (made when needed)" }),
+        detail: format!(
+            "{}{}",
+            path.display(),
+            if there { "" } else { " (made when needed)" }
+        ),
         facts: json!({"folder": path, "found": there}),
     }
 }

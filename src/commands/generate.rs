@@ -49,7 +49,13 @@ pub fn run(args: &Generate) -> Result<u8> {
     let prepared = prepare::all(gathered, &registry, &settings, &layout)?;
     let mut reporter = Reporter::new(args.talk.json, volume(args));
     for invalid in &prepared.invalid {
-        report_invalid(&mut reporter, invalid, &layout, settings.callback_format, args.dry_run);
+        report_invalid(
+            &mut reporter,
+            invalid,
+            &layout,
+            settings.callback_format,
+            args.dry_run,
+        );
     }
     if !prepared.invalid.is_empty() && !args.keep_going {
         reporter.finish()?;
@@ -65,7 +71,12 @@ pub fn run(args: &Generate) -> Result<u8> {
         run_all(&mut reporter, &prepared.tasks, &settings)?
     };
     reporter.finish()?;
-    let kinds: Vec<ErrorKind> = prepared.invalid.iter().map(Invalid::kind).chain(failures).collect();
+    let kinds: Vec<ErrorKind> = prepared
+        .invalid
+        .iter()
+        .map(Invalid::kind)
+        .chain(failures)
+        .collect();
     Ok(exit_code(prepared.tasks.len() + prepared.invalid.len(), &kinds))
 }
 

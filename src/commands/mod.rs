@@ -69,7 +69,10 @@ fn parse_failure(error: &clap::Error) -> Result<u8> {
         return Err(not_built(&format!("command `{command}`")));
     }
     // `--lora=x` and `--lora x` alike.
-    let flag = named(ContextKind::InvalidArg).split(['=', ' ']).next().unwrap_or_default();
+    let flag = named(ContextKind::InvalidArg)
+        .split(['=', ' '])
+        .next()
+        .unwrap_or_default();
     if error.kind() == ClapKind::UnknownArgument && FLAGS_NOT_BUILT.contains(&flag) {
         return Err(not_built(&format!("flag `{flag}`")));
     }

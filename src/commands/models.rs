@@ -73,7 +73,11 @@ fn files(model: &ModelSpec) -> String {
 }
 
 fn state(model: &ModelSpec) -> &'static str {
-    if model.check_files().is_ok() { "present" } else { "missing" }
+    if model.check_files().is_ok() {
+        "present"
+    } else {
+        "missing"
+    }
 }
 
 fn routes(registry: &Registry, model: &ModelSpec) -> Vec<String> {
@@ -92,10 +96,18 @@ pub fn verify(name: &str, config_from: Option<&Path>, place: &Place, as_json: bo
     let (_, registry) = surroundings(place)?;
     let model = find_model(&registry, name, config_from)?;
     if model.family != ModelFamily::Mock {
-        fail!(NotBuilt, "model `{}`: family {} cannot be verified by this build", model.name, model.family.name());
+        fail!(
+            NotBuilt,
+            "model `{}`: family {} cannot be verified by this build",
+            model.name,
+            model.family.name()
+        );
     }
     if as_json {
-        print(&format!("{}\n", json!({"name": model.name, "ok": true, "tensors": 0})))?;
+        print(&format!(
+            "{}\n",
+            json!({"name": model.name, "ok": true, "tensors": 0})
+        ))?;
     } else {
         print(&format!("{}: ok, has no weights\n", model.name))?;
     }

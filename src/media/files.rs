@@ -147,11 +147,12 @@ fn write_error(path: &Path, e: io::Error) -> Error {
             "a different file is already there, and it is kept".into(),
             "choose another --output, or overwrite it with --force",
         ),
-        PermissionDenied | ReadOnlyFilesystem | NotFound | NotADirectory | IsADirectory
-        | InvalidFilename => cannot(
-            format!("cannot be written ({e})"),
-            "choose a place you may write to with --output",
-        ),
+        PermissionDenied | ReadOnlyFilesystem | NotFound | NotADirectory | IsADirectory | InvalidFilename => {
+            cannot(
+                format!("cannot be written ({e})"),
+                "choose a place you may write to with --output",
+            )
+        }
         _ => Error::new(ErrorKind::Io, format!("output `{shown}`: writing failed ({e})")),
     }
 }

@@ -173,7 +173,10 @@ impl Manifest {
             ),
             ("Model hash", self.model.hash.chars().take(10).collect()),
             ("Model", self.model.name.clone()),
-            ("Version", format!("{} {}", self.build.program, self.build.version)),
+            (
+                "Version",
+                format!("{} {}", self.build.program, self.build.version),
+            ),
         ]);
         let shown: Vec<String> = pairs
             .iter()

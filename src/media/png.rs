@@ -18,8 +18,7 @@ const PARAMETERS_KEY: &str = "parameters";
 const XMP_KEY: &str = "XML:com.adobe.xmp";
 
 /// What IPTC calls media made by a trained model; <https://cv.iptc.org/newscodes/digitalsourcetype/>.
-const DIGITAL_SOURCE_TYPE: &str =
-    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
+const DIGITAL_SOURCE_TYPE: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 
 /// The texts that travel inside a picture.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +77,11 @@ fn encode_with(frame: &Frame, texts: &Texts<'_>, compression: Compression) -> Re
     Ok(bytes)
 }
 
-fn encoder<'a>(bytes: &'a mut Vec<u8>, frame: &Frame, compression: Compression) -> Encoder<'a, &'a mut Vec<u8>> {
+fn encoder<'a>(
+    bytes: &'a mut Vec<u8>,
+    frame: &Frame,
+    compression: Compression,
+) -> Encoder<'a, &'a mut Vec<u8>> {
     let mut encoder = Encoder::new(bytes, frame.width, frame.height);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
@@ -89,7 +92,9 @@ fn encoder<'a>(bytes: &'a mut Vec<u8>, frame: &Frame, compression: Compression) 
 
 fn write(encoder: Encoder<'_, &mut Vec<u8>>, frame: &Frame) -> Result<()> {
     let mut writer = encoder.write_header().context("cannot encode the PNG header")?;
-    writer.write_image_data(&frame.rgb).context("cannot encode the PNG pixels")?;
+    writer
+        .write_image_data(&frame.rgb)
+        .context("cannot encode the PNG pixels")?;
     writer.finish().context("cannot finish the PNG")
 }
 
@@ -209,7 +214,9 @@ mod tests {
         let bytes = encode(&frame(), &texts(), 1 << 20).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("XML:com.adobe.xmp"));
-        assert!(text.contains(&format!("Iptc4xmpExt:DigitalSourceType=\"{DIGITAL_SOURCE_TYPE}\"")));
+        assert!(text.contains(&format!(
+            "Iptc4xmpExt:DigitalSourceType=\"{DIGITAL_SOURCE_TYPE}\""
+        )));
         assert!(text.contains("tEXtparameters"));
     }
 

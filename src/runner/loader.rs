@@ -38,6 +38,15 @@ impl Loader {
         }
     }
 
+    /// A loader that has this model already.
+    #[cfg(test)]
+    pub(super) fn holding(model: ModelSpec, loaded: Loaded) -> Self {
+        Self {
+            last: Some((model, loaded)),
+            ..Self::new("cpu", None)
+        }
+    }
+
     /// The pipeline of `model`, and how long loading took if it had to be loaded.
     ///
     /// # Errors
@@ -96,7 +105,11 @@ pub fn count_tokens(model: &ModelSpec, text: &str) -> Result<usize> {
 fn not_built(model: &ModelSpec) -> anyhow::Error {
     Error::new(
         ErrorKind::NotBuilt,
-        format!("model `{}`: family {} is not in this build", model.name, model.family.name()),
+        format!(
+            "model `{}`: family {} is not in this build",
+            model.name,
+            model.family.name()
+        ),
     )
     .into()
 }

@@ -142,7 +142,11 @@ impl Layout {
                 let replace = self.force || (named && is_ours(&path));
                 Place {
                     path,
-                    existing: if replace { Existing::Replace } else { Existing::Keep },
+                    existing: if replace {
+                        Existing::Replace
+                    } else {
+                        Existing::Keep
+                    },
                 }
             })
             .collect()
@@ -163,9 +167,7 @@ impl Layout {
             if self.callback.is_some() {
                 self.check_named_callback(&plan.callback)?;
             } else if users[&plan.callback] > 1 || taken(&plan.callback, job, &plan.assets) {
-                plan.callback = plan
-                    .callback
-                    .with_file_name(format!("{}.callback.json", job.id));
+                plan.callback = plan.callback.with_file_name(format!("{}.callback.json", job.id));
             }
             claim(owners, &plan.callback, &job.id, "--callback", "{id}")?;
         }

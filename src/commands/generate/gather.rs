@@ -108,9 +108,8 @@ fn prompt(args: &Generate, inputs: &Inputs<'_>) -> Result<Option<String>> {
             if inputs.specs.contains(&"-") {
                 fail!(Usage, "stdin cannot be both the SPEC and the prompt"; "put one of them into a file or an argument");
             }
-            let text = String::from_utf8(read_stdin()?).map_err(|_| {
-                Error::new(ErrorKind::InvalidSpec, "the prompt on stdin is not valid UTF-8")
-            })?;
+            let text = String::from_utf8(read_stdin()?)
+                .map_err(|_| Error::new(ErrorKind::InvalidSpec, "the prompt on stdin is not valid UTF-8"))?;
             Ok(Some(text.trim_end_matches(['\n', '\r']).to_string()))
         }
         (word, flag) => Ok(word.or(flag).map(String::from)),
@@ -122,7 +121,11 @@ fn read_specs(input: &str) -> Result<Vec<Gathered>> {
         (read_stdin()?, "stdin".to_string(), PathBuf::from("."))
     } else {
         let path = Path::new(input);
-        (read_spec_file(path)?, input.to_string(), folder_of(path).to_path_buf())
+        (
+            read_spec_file(path)?,
+            input.to_string(),
+            folder_of(path).to_path_buf(),
+        )
     };
     let specs = parse(&bytes, &name, Origin::File)?;
     Ok(specs
@@ -141,8 +144,11 @@ fn read_spec_file(path: &Path) -> Result<Vec<u8>> {
         fail!(InputMissing, "spec `{shown}` is a folder"; "name its files, as in `{shown}/*.yaml`");
     }
     let file = std::fs::File::open(path).map_err(|e| {
-        Error::new(ErrorKind::InputMissing, format!("spec `{shown}`: cannot be read ({e})"))
-            .hint("name an existing YAML or JSON file, or put a prompt into quotes")
+        Error::new(
+            ErrorKind::InputMissing,
+            format!("spec `{shown}`: cannot be read ({e})"),
+        )
+        .hint("name an existing YAML or JSON file, or put a prompt into quotes")
     })?;
     bounded(file).with_context(|| format!("spec `{shown}`"))
 }
@@ -206,7 +212,10 @@ mod tests {
     #[test]
     fn files_and_names_like_files_are_specs_and_the_rest_is_the_prompt() {
         let input = words(&["Cargo.toml", "missing.YAML", "-"]);
-        assert_eq!(classify(&input).unwrap().specs, ["Cargo.toml", "missing.YAML", "-"]);
+        assert_eq!(
+            classify(&input).unwrap().specs,
+            ["Cargo.toml", "missing.YAML", "-"]
+        );
         let input = words(&["a red circle"]);
         assert_eq!(classify(&input).unwrap().prompt, Some("a red circle"));
     }

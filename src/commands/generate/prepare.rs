@@ -79,7 +79,9 @@ pub fn all(
             match ids.entry(id.to_lowercase()) {
                 Entry::Vacant(free) => drop(free.insert((id.clone(), found.spec.clone()))),
                 Entry::Occupied(first) if *first.get() == (id.clone(), found.spec.clone()) => {
-                    prepared.notes.push(format!("job {id}: is there twice and runs once"));
+                    prepared
+                        .notes
+                        .push(format!("job {id}: is there twice and runs once"));
                     continue;
                 }
                 Entry::Occupied(_) => {
