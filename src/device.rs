@@ -23,7 +23,9 @@ impl FromStr for DeviceChoice {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let index = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        let index = text
+            .strip_prefix("cuda")
+            .map(|rest| rest.strip_prefix(':').unwrap_or(rest));
         match (text, index) {
             ("auto", _) => Ok(Self::Auto),
             ("cpu", _) => Ok(Self::Cpu),
@@ -31,7 +33,10 @@ impl FromStr for DeviceChoice {
             (_, Some(index)) if text.starts_with("cuda:") && index.parse::<usize>().is_ok() => {
                 Ok(Self::Cuda(index.parse().expect("checked above")))
             }
-            _ => Err(Error::new(ErrorKind::Usage, format!("device is `{text}`; allowed: auto, cpu, cuda, cuda:N"))),
+            _ => Err(Error::new(
+                ErrorKind::Usage,
+                format!("device is `{text}`; allowed: auto, cpu, cuda, cuda:N"),
+            )),
         }
     }
 }
@@ -77,7 +82,10 @@ impl FromStr for Precision {
             "f32" | "fp32" | "float32" => Ok(Self::F32),
             "f16" | "fp16" | "float16" => Ok(Self::F16),
             "bf16" | "bfloat16" => Ok(Self::Bf16),
-            _ => Err(Error::new(ErrorKind::Usage, format!("dtype is `{text}`; allowed: f32, f16, bf16"))),
+            _ => Err(Error::new(
+                ErrorKind::Usage,
+                format!("dtype is `{text}`; allowed: f32, f16, bf16"),
+            )),
         }
     }
 }
@@ -135,7 +143,11 @@ mod cuda {
     }
 
     pub fn status() -> CudaStatus {
-        CudaStatus { compiled_in: false, devices: 0, problem: "built without the `cuda` feature".into() }
+        CudaStatus {
+            compiled_in: false,
+            devices: 0,
+            problem: "built without the `cuda` feature".into(),
+        }
     }
 }
 
@@ -150,14 +162,20 @@ mod cuda {
     pub fn open(index: usize) -> Result<Device> {
         let status = status();
         if !status.problem.is_empty() {
-            return Err(Error::new(ErrorKind::Unavailable, format!("device `cuda:{index}`: {}", status.problem))
-                .hint("install what is missing (`ourvidz doctor` lists it), or use --device cpu")
-                .into());
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("device `cuda:{index}`: {}", status.problem),
+            )
+            .hint("install what is missing (`ourvidz doctor` lists it), or use --device cpu")
+            .into());
         }
         if index >= status.devices {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("device `cuda:{index}`: this machine has {} CUDA device(s)", status.devices),
+                format!(
+                    "device `cuda:{index}`: this machine has {} CUDA device(s)",
+                    status.devices
+                ),
             )
             .hint("count from cuda:0, or use --device cpu")
             .into());
@@ -176,11 +194,16 @@ mod cuda {
         let problem = if devices == 0 {
             "no NVIDIA driver or no GPU found".to_string()
         } else if headers().is_none() {
-            "CUDA headers not found (set CUDA_PATH, or install the CUDA toolkit to /usr/local/cuda)".to_string()
+            "CUDA headers not found (set CUDA_PATH, or install the CUDA toolkit to /usr/local/cuda)"
+                .to_string()
         } else {
             String::new()
         };
-        CudaStatus { compiled_in: true, devices, problem }
+        CudaStatus {
+            compiled_in: true,
+            devices,
+            problem,
+        }
     }
 
     /// The driver binding panics where libraries are missing; here that only means: no device.

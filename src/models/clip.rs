@@ -82,11 +82,17 @@ impl ClipTextModel {
     /// # Errors
     /// `BadInput` when heads do not divide the width or there is no layer to skip.
     pub fn load(vars: &Vars, config: ClipTextConfig, with_projection: bool) -> Result<Self> {
-        if config.num_hidden_layers < 2 || !config.hidden_size.is_multiple_of(config.num_attention_heads.max(1)) {
+        if config.num_hidden_layers < 2
+            || !config
+                .hidden_size
+                .is_multiple_of(config.num_attention_heads.max(1))
+        {
             fail!(
                 BadInput,
                 "text encoder config: {} layers and {} heads for hidden_size {}; needs 2 layers and heads that divide it",
-                config.num_hidden_layers, config.num_attention_heads, config.hidden_size
+                config.num_hidden_layers,
+                config.num_attention_heads,
+                config.hidden_size
             );
         }
         let root = vars.at("text_model");
@@ -114,16 +120,35 @@ impl ClipTextModel {
     /// If rows differ in length, are too long, or hold an id outside the vocabulary.
     pub fn forward(&self, ids: &[Vec<u32>], device: &burn::tensor::Device) -> ClipTextOutput {
         let (batch, length) = (ids.len(), ids[0].len());
-        assert!(ids.iter().all(|row| row.len() == length), "token rows differ in length");
-        assert!(length <= self.config.max_position_embeddings, "{length} tokens are too many for the encoder");
+        assert!(
+            ids.iter().all(|row| row.len() == length),
+            "token rows differ in length"
+        );
+        assert!(
+            length <= self.config.max_position_embeddings,
+            "{length} tokens are too many for the encoder"
+        );
         let flat: Vec<i64> = ids.iter().flatten().map(|&id| i64::from(id)).collect();
-        assert!(flat.iter().all(|&id| (id as usize) < self.config.vocab_size), "token id outside the vocabulary");
+        assert!(
+            flat.iter().all(|&id| (id as usize) < self.config.vocab_size),
+            "token id outside the vocabulary"
+        );
         let tokens = Tensor::<1, Int>::from_data(TensorData::new(flat, [batch * length]), device);
 
-        let embedded = self.token_embedding.forward(tokens).reshape([batch, length, self.config.hidden_size]);
-        let positions = self.position_embedding.clone().narrow(0, 0, length).unsqueeze::<3>();
+        let embedded = self
+            .token_embedding
+            .forward(tokens)
+            .reshape([batch, length, self.config.hidden_size]);
+        let positions = self
+            .position_embedding
+            .clone()
+            .narrow(0, 0, length)
+            .unsqueeze::<3>();
         let mut hidden_states = embedded + positions;
-        let (last, others) = self.layers.split_last().expect("at least two layers, checked at load");
+        let (last, others) = self
+            .layers
+            .split_last()
+            .expect("at least two layers, checked at load");
         for layer in others {
             hidden_states = layer.forward(hidden_states);
         }
@@ -132,14 +157,21 @@ impl ClipTextModel {
             let last_hidden_state = self.final_layer_norm.forward(last.forward(hidden_states));
             projection.forward(self.pool(last_hidden_state, ids))
         });
-        ClipTextOutput { penultimate, text_embeds }
+        ClipTextOutput {
+            penultimate,
+            text_embeds,
+        }
     }
 
     /// The state at each row's end token.
     fn pool(&self, last_hidden_state: Tensor<3>, ids: &[Vec<u32>]) -> Tensor<2> {
         let rows = ids.iter().enumerate().map(|(row, ids)| {
             let end = end_position(ids, self.config.eos_token_id);
-            last_hidden_state.clone().narrow(0, row, 1).narrow(1, end, 1).squeeze_dim::<2>(1)
+            last_hidden_state
+                .clone()
+                .narrow(0, row, 1)
+                .narrow(1, end, 1)
+                .squeeze_dim::<2>(1)
         });
         Tensor::cat(rows.collect(), 0)
     }
@@ -149,7 +181,11 @@ impl ClipTextModel {
 /// `eos_token_id: 2` although the vocabulary's end token is its highest id; there the first
 /// highest id counts, as in transformers.
 fn end_position(ids: &[u32], eos_token_id: u32) -> usize {
-    let wanted = if eos_token_id == 2 { ids.iter().copied().max().unwrap_or(0) } else { eos_token_id };
+    let wanted = if eos_token_id == 2 {
+        ids.iter().copied().max().unwrap_or(0)
+    } else {
+        eos_token_id
+    };
     ids.iter().position(|&id| id == wanted).unwrap_or(0)
 }
 
@@ -187,7 +223,11 @@ impl EncoderLayer {
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let y = self.layer_norm1.forward(x.clone());
-        let (q, k, v) = (self.q_proj.forward(y.clone()), self.k_proj.forward(y.clone()), self.v_proj.forward(y));
+        let (q, k, v) = (
+            self.q_proj.forward(y.clone()),
+            self.k_proj.forward(y.clone()),
+            self.v_proj.forward(y),
+        );
         let [q, k, v] = [q, k, v].map(|t| split_heads(t, self.heads));
         let x = x + self.out_proj.forward(merge_heads(sdpa(q, k, v, true)));
         let y = self.fc1.forward(self.layer_norm2.forward(x.clone()));

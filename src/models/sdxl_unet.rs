@@ -93,15 +93,27 @@ impl UNetConfig {
             types.len() == blocks && types.iter().all(|t| t == plain || t == cross)
         };
         let checks = [
-            ("addition_embed_type", self.addition_embed_type.as_deref() == Some("text_time"), "text_time"),
+            (
+                "addition_embed_type",
+                self.addition_embed_type.as_deref() == Some("text_time"),
+                "text_time",
+            ),
             ("use_linear_projection", self.use_linear_projection, "true"),
             ("act_fn", is(&self.act_fn, "silu"), "silu"),
             ("flip_sin_to_cos", self.flip_sin_to_cos != Some(false), "true"),
             ("freq_shift", self.freq_shift.unwrap_or(0.0) == 0.0, "0"),
-            ("resnet_time_scale_shift", is(&self.resnet_time_scale_shift, "default"), "default"),
+            (
+                "resnet_time_scale_shift",
+                is(&self.resnet_time_scale_shift, "default"),
+                "default",
+            ),
             ("time_cond_proj_dim", self.time_cond_proj_dim.is_none(), "null"),
             ("class_embed_type", self.class_embed_type.is_none(), "null"),
-            ("encoder_hid_dim_type", self.encoder_hid_dim_type.is_none(), "null"),
+            (
+                "encoder_hid_dim_type",
+                self.encoder_hid_dim_type.is_none(),
+                "null",
+            ),
             ("block_out_channels", blocks > 0, "at least one block"),
             (
                 "down_block_types",
@@ -113,7 +125,11 @@ impl UNetConfig {
                 known(&self.up_block_types, "UpBlock2D", "CrossAttnUpBlock2D"),
                 "UpBlock2D or CrossAttnUpBlock2D for each block",
             ),
-            ("attention_head_dim", self.attention_head_dim.fits(blocks), "one number, or one for each block"),
+            (
+                "attention_head_dim",
+                self.attention_head_dim.fits(blocks),
+                "one number, or one for each block",
+            ),
             (
                 "transformer_layers_per_block",
                 self.transformer_layers_per_block.fits(blocks),
@@ -122,7 +138,10 @@ impl UNetConfig {
             (
                 "norm_num_groups",
                 self.norm_num_groups > 0
-                    && self.block_out_channels.iter().all(|c| c.is_multiple_of(self.norm_num_groups)),
+                    && self
+                        .block_out_channels
+                        .iter()
+                        .all(|c| c.is_multiple_of(self.norm_num_groups)),
                 "a divisor of every block's channels",
             ),
         ];
@@ -173,8 +192,12 @@ impl UNet {
         let channels = &config.block_out_channels;
         let (first, time) = (channels[0], config.time_embed_dim());
         let last = channels.len() - 1;
-        let down_blocks = (0..=last).map(|i| DownBlock::load(&vars.at("down_blocks").at(i), &config, i)).collect();
-        let up_blocks = (0..=last).map(|i| UpBlock::load(&vars.at("up_blocks").at(i), &config, i)).collect();
+        let down_blocks = (0..=last)
+            .map(|i| DownBlock::load(&vars.at("down_blocks").at(i), &config, i))
+            .collect();
+        let up_blocks = (0..=last)
+            .map(|i| UpBlock::load(&vars.at("up_blocks").at(i), &config, i))
+            .collect();
         Ok(Self {
             time_embedding: TimestepMlp::load(&vars.at("time_embedding"), first, time),
             add_embedding: TimestepMlp::load(
@@ -186,7 +209,12 @@ impl UNet {
             down_blocks,
             mid_block: MidBlock::load(&vars.at("mid_block"), &config),
             up_blocks,
-            conv_norm_out: GroupNorm::load(&vars.at("conv_norm_out"), config.norm_num_groups, first, config.norm_eps),
+            conv_norm_out: GroupNorm::load(
+                &vars.at("conv_norm_out"),
+                config.norm_num_groups,
+                first,
+                config.norm_eps,
+            ),
             conv_out: Conv2d::load(&vars.at("conv_out"), first, config.out_channels, 3),
             config,
         })
@@ -210,7 +238,8 @@ impl UNet {
         for block in &self.up_blocks {
             hidden_states = block.forward(hidden_states, &temb, context, &mut skips);
         }
-        self.conv_out.forward(activation::silu(self.conv_norm_out.forward(hidden_states)))
+        self.conv_out
+            .forward(activation::silu(self.conv_norm_out.forward(hidden_states)))
     }
 
     /// Silu of the sum of time and size-and-text embeddings; every residual block starts with it.
@@ -220,7 +249,9 @@ impl UNet {
         let embed = |values: &[f32], channels: usize, device: &Device| {
             timestep_embedding(values, channels, device).cast(dtype)
         };
-        let time = self.time_embedding.forward(embed(timesteps, self.config.block_out_channels[0], &device));
+        let time = self
+            .time_embedding
+            .forward(embed(timesteps, self.config.block_out_channels[0], &device));
         let ids: Vec<f32> = conditioning.time_ids.iter().flatten().copied().collect();
         let channels = self.config.addition_time_embed_dim;
         let size = embed(&ids, channels, &device).reshape([batch, 6 * channels]);
@@ -269,14 +300,20 @@ impl ResnetBlock {
             time_emb_proj: Linear::load(&vars.at("time_emb_proj"), config.time_embed_dim(), output),
             norm2: GroupNorm::load(&vars.at("norm2"), groups, output, eps),
             conv2: Conv2d::load(&vars.at("conv2"), output, output, 3),
-            conv_shortcut: (input != output).then(|| Conv2d::load(&vars.at("conv_shortcut"), input, output, 1)),
+            conv_shortcut: (input != output)
+                .then(|| Conv2d::load(&vars.at("conv_shortcut"), input, output, 1)),
         }
     }
 
     /// `temb`: `[batch, time_embed_dim]`, already through silu.
     fn forward(&self, x: Tensor<4>, temb: &Tensor<2>) -> Tensor<4> {
-        let y = self.conv1.forward(activation::silu(self.norm1.forward(x.clone())));
-        let y = y + self.time_emb_proj.forward(temb.clone()).unsqueeze_dims::<4>(&[2, 3]);
+        let y = self
+            .conv1
+            .forward(activation::silu(self.norm1.forward(x.clone())));
+        let y = y + self
+            .time_emb_proj
+            .forward(temb.clone())
+            .unsqueeze_dims::<4>(&[2, 3]);
         let y = self.conv2.forward(activation::silu(self.norm2.forward(y)));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
@@ -361,8 +398,12 @@ impl TransformerBlock {
 
     /// GEGLU (Shazeer 2020).
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [value, gate]: [Tensor<3>; 2] =
-            self.ff_in.forward(x).chunk(2, 2).try_into().expect("chunk(2) gives two halves");
+        let [value, gate]: [Tensor<3>; 2] = self
+            .ff_in
+            .forward(x)
+            .chunk(2, 2)
+            .try_into()
+            .expect("chunk(2) gives two halves");
         self.ff_out.forward(value * activation::gelu(gate))
     }
 }
@@ -388,7 +429,11 @@ impl Attention {
     }
 
     fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
-        let (q, k, v) = (self.to_q.forward(x), self.to_k.forward(context.clone()), self.to_v.forward(context));
+        let (q, k, v) = (
+            self.to_q.forward(x),
+            self.to_k.forward(context.clone()),
+            self.to_v.forward(context),
+        );
         let [q, k, v] = [q, k, v].map(|t| split_heads(t, self.heads));
         self.to_out.forward(merge_heads(sdpa(q, k, v, false)))
     }

@@ -71,7 +71,10 @@ impl VaeConfig {
         } else if self.block_out_channels.is_empty() || self.latent_channels == 0 {
             "block_out_channels and latent_channels must not be empty"
         } else if self.norm_num_groups == 0
-            || self.block_out_channels.iter().any(|c| !c.is_multiple_of(self.norm_num_groups))
+            || self
+                .block_out_channels
+                .iter()
+                .any(|c| !c.is_multiple_of(self.norm_num_groups))
         {
             "norm_num_groups must divide every block's channels"
         } else if !statistics.iter().all(fits) || self.latents_mean.is_some() != self.latents_std.is_some() {
@@ -134,8 +137,12 @@ impl Vae {
             Some(conv) => conv.forward(moments),
             None => moments,
         };
-        let [mean, logvar]: [Tensor<4>; 2] = moments.chunk(2, 1).try_into().expect("chunk(2) gives two halves");
-        LatentDistribution { mean, logvar: logvar.clamp(-30.0, 20.0) }
+        let [mean, logvar]: [Tensor<4>; 2] =
+            moments.chunk(2, 1).try_into().expect("chunk(2) gives two halves");
+        LatentDistribution {
+            mean,
+            logvar: logvar.clamp(-30.0, 20.0),
+        }
     }
 
     /// # Shapes
@@ -193,7 +200,8 @@ impl Encoder {
             x = block.forward(x);
         }
         let x = self.mid_block.forward(x);
-        self.conv_out.forward(activation::silu(self.conv_norm_out.forward(x)))
+        self.conv_out
+            .forward(activation::silu(self.conv_norm_out.forward(x)))
     }
 }
 
@@ -216,7 +224,9 @@ impl DownBlock {
                 })
                 .collect(),
             downsampler: (!is_last).then(|| {
-                Conv2d::load(&vars.at("downsamplers.0.conv"), output, output, 3).with_stride(2).with_padding(0)
+                Conv2d::load(&vars.at("downsamplers.0.conv"), output, output, 3)
+                    .with_stride(2)
+                    .with_padding(0)
             }),
         }
     }
@@ -249,8 +259,15 @@ impl Decoder {
         Self {
             conv_in: Conv2d::load(&vars.at("conv_in"), config.latent_channels, last, 3),
             mid_block: MidBlock::load(&vars.at("mid_block"), config, last),
-            up_blocks: (0..channels.len()).map(|i| UpBlock::load(&vars.at("up_blocks").at(i), config, i)).collect(),
-            conv_norm_out: GroupNorm::load(&vars.at("conv_norm_out"), config.norm_num_groups, channels[0], EPS),
+            up_blocks: (0..channels.len())
+                .map(|i| UpBlock::load(&vars.at("up_blocks").at(i), config, i))
+                .collect(),
+            conv_norm_out: GroupNorm::load(
+                &vars.at("conv_norm_out"),
+                config.norm_num_groups,
+                channels[0],
+                EPS,
+            ),
             conv_out: Conv2d::load(&vars.at("conv_out"), channels[0], config.out_channels, 3),
         }
     }
@@ -260,7 +277,8 @@ impl Decoder {
         for block in &self.up_blocks {
             x = block.forward(x);
         }
-        self.conv_out.forward(activation::silu(self.conv_norm_out.forward(x)))
+        self.conv_out
+            .forward(activation::silu(self.conv_norm_out.forward(x)))
     }
 }
 
@@ -292,7 +310,9 @@ impl UpBlock {
         for resnet in &self.resnets {
             x = resnet.forward(x);
         }
-        let Some(upsampler) = &self.upsampler else { return x };
+        let Some(upsampler) = &self.upsampler else {
+            return x;
+        };
         let [_, _, height, width] = x.dims();
         upsampler.forward(upsample_nearest(x, 2 * height, 2 * width))
     }
@@ -344,12 +364,15 @@ impl ResnetBlock {
             conv1: Conv2d::load(&vars.at("conv1"), input, output, 3),
             norm2: GroupNorm::load(&vars.at("norm2"), groups, output, EPS),
             conv2: Conv2d::load(&vars.at("conv2"), output, output, 3),
-            conv_shortcut: (input != output).then(|| Conv2d::load(&vars.at("conv_shortcut"), input, output, 1)),
+            conv_shortcut: (input != output)
+                .then(|| Conv2d::load(&vars.at("conv_shortcut"), input, output, 1)),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv1.forward(activation::silu(self.norm1.forward(x.clone())));
+        let y = self
+            .conv1
+            .forward(activation::silu(self.norm1.forward(x.clone())));
         let y = self.conv2.forward(activation::silu(self.norm2.forward(y)));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
@@ -384,7 +407,11 @@ impl Attention {
         let [batch, channels, height, width] = x.dims();
         let y = self.group_norm.forward(x.clone());
         let y = y.reshape([batch, channels, height * width]).swap_dims(1, 2);
-        let (q, k, v) = (self.to_q.forward(y.clone()), self.to_k.forward(y.clone()), self.to_v.forward(y));
+        let (q, k, v) = (
+            self.to_q.forward(y.clone()),
+            self.to_k.forward(y.clone()),
+            self.to_v.forward(y),
+        );
         let [q, k, v] = [q, k, v].map(|t| split_heads(t, 1));
         let y = self.to_out.forward(merge_heads(sdpa(q, k, v, false)));
         x + y.swap_dims(1, 2).reshape([batch, channels, height, width])

@@ -16,7 +16,10 @@ use crate::device;
 pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, is_causal: bool) -> Tensor<4> {
     const TILE: usize = 128;
     let [batch, heads, queries, head_dim] = q.dims();
-    let options = AttentionModuleOptions { is_causal, ..Default::default() };
+    let options = AttentionModuleOptions {
+        is_causal,
+        ..Default::default()
+    };
     let surplus = queries.next_multiple_of(TILE) - queries;
     if surplus == 0 || is_causal || device::is_cpu(&q.device()) {
         return module::attention(q, k, v, None, None, options);
@@ -29,7 +32,8 @@ pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, is_causal: bool) -> Tensor
 /// `[batch, length, heads · head_dim]` → `[batch, heads, length, head_dim]`.
 pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, length, channels] = x.dims();
-    x.reshape([batch, length, heads, channels / heads]).swap_dims(1, 2)
+    x.reshape([batch, length, heads, channels / heads])
+        .swap_dims(1, 2)
 }
 
 /// `[batch, heads, length, head_dim]` → `[batch, length, heads · head_dim]`.

@@ -40,7 +40,12 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
         let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        module::conv2d(x, self.weight.clone().cast(dtype), Some(self.bias.clone().cast(dtype)), options)
+        module::conv2d(
+            x,
+            self.weight.clone().cast(dtype),
+            Some(self.bias.clone().cast(dtype)),
+            options,
+        )
     }
 }
 

@@ -12,7 +12,9 @@ pub struct Embedding {
 
 impl Embedding {
     pub fn load(vars: &Vars, rows: usize, channels: usize) -> Self {
-        Self { weight: vars.get("weight", [rows, channels]) }
+        Self {
+            weight: vars.get("weight", [rows, channels]),
+        }
     }
 
     /// # Shapes
@@ -32,8 +34,9 @@ pub fn timestep_embedding(values: &[f32], channels: usize, device: &Device) -> T
     let half = channels / 2;
     let mut table = Vec::with_capacity(values.len() * channels);
     for &value in values {
-        let angles: Vec<f32> =
-            (0..half).map(|i| value * (-(10000_f64.ln() as f32) * i as f32 / half as f32).exp()).collect();
+        let angles: Vec<f32> = (0..half)
+            .map(|i| value * (-(10000_f64.ln() as f32) * i as f32 / half as f32).exp())
+            .collect();
         table.extend(angles.iter().map(|a| a.cos()));
         table.extend(angles.iter().map(|a| a.sin()));
     }

@@ -14,12 +14,18 @@ pub struct Linear {
 impl Linear {
     /// Reads `weight` and `bias`.
     pub fn load(vars: &Vars, input: usize, output: usize) -> Self {
-        Self { weight: vars.get("weight", [output, input]), bias: Some(vars.get("bias", [output])) }
+        Self {
+            weight: vars.get("weight", [output, input]),
+            bias: Some(vars.get("bias", [output])),
+        }
     }
 
     /// Reads `weight` of a layer that has no bias.
     pub fn load_no_bias(vars: &Vars, input: usize, output: usize) -> Self {
-        Self { weight: vars.get("weight", [output, input]), bias: None }
+        Self {
+            weight: vars.get("weight", [output, input]),
+            bias: None,
+        }
     }
 
     /// # Shapes

@@ -14,14 +14,21 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     pub fn load(vars: &Vars, channels: usize, eps: f64) -> Self {
-        Self { weight: vars.get("weight", [channels]), bias: vars.get("bias", [channels]), eps }
+        Self {
+            weight: vars.get("weight", [channels]),
+            bias: vars.get("bias", [channels]),
+            eps,
+        }
     }
 
     /// # Shapes
     /// `[.., channels]` → the same.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
-        let (weight, bias) = (self.weight.clone().cast(DType::F32), self.bias.clone().cast(DType::F32));
+        let (weight, bias) = (
+            self.weight.clone().cast(DType::F32),
+            self.bias.clone().cast(DType::F32),
+        );
         module::layer_norm(x.cast(DType::F32), weight, Some(bias), self.eps).cast(dtype)
     }
 }
@@ -37,7 +44,12 @@ pub struct GroupNorm {
 
 impl GroupNorm {
     pub fn load(vars: &Vars, groups: usize, channels: usize, eps: f64) -> Self {
-        Self { weight: vars.get("weight", [channels]), bias: vars.get("bias", [channels]), groups, eps }
+        Self {
+            weight: vars.get("weight", [channels]),
+            bias: vars.get("bias", [channels]),
+            groups,
+            eps,
+        }
     }
 
     /// # Shapes
@@ -48,8 +60,15 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
         let [batch, channels, height, width] = x.dims();
-        assert_eq!(channels % self.groups, 0, "{channels} channels in {} groups", self.groups);
-        let grouped = x.cast(DType::F32).reshape([batch, self.groups, channels / self.groups * height * width]);
+        assert_eq!(
+            channels % self.groups,
+            0,
+            "{channels} channels in {} groups",
+            self.groups
+        );
+        let grouped =
+            x.cast(DType::F32)
+                .reshape([batch, self.groups, channels / self.groups * height * width]);
         let centred = grouped.clone() - grouped.mean_dim(2);
         let variance = centred.clone().square().mean_dim(2);
         let normal = centred * (variance + self.eps).sqrt().recip();

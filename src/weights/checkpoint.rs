@@ -143,8 +143,11 @@ fn map_file(path: &Path) -> Result<Source> {
         );
     }
     let file = File::open(path).map_err(|e| {
-        Error::new(ErrorKind::InputMissing, format!("weights `{}`: {e}", path.display()))
-            .hint("check the path in models.toml or --model")
+        Error::new(
+            ErrorKind::InputMissing,
+            format!("weights `{}`: {e}", path.display()),
+        )
+        .hint("check the path in models.toml or --model")
     })?;
     if file.metadata().context("reading the file's size")?.len() == 0 {
         fail!(BadInput, "weights `{}`: the file is empty", path.display(); "download or copy the file again");
@@ -152,7 +155,10 @@ fn map_file(path: &Path) -> Result<Source> {
     // SAFETY: the map is read-only; a file that another process truncates while it is mapped
     // raises SIGBUS, as with every mapped reader. Weights are not written while in use.
     let map = unsafe { Mmap::map(&file) }.with_context(|| format!("mapping `{}`", path.display()))?;
-    Ok(Source::Mapped { map, path: path.to_path_buf() })
+    Ok(Source::Mapped {
+        map,
+        path: path.to_path_buf(),
+    })
 }
 
 #[cfg(unix)]
@@ -164,7 +170,8 @@ fn release_pages(map: &Mmap, path: &Path, start: usize, end: usize) {
     }
     // SAFETY: the range lies inside the map, and dropping clean pages of a read-only file map
     // only means that a later read fetches them again.
-    let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
+    let advised =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first, last - first) };
     // Advice only: a system that cannot follow it merely keeps the pages.
     let _ = advised;
 }

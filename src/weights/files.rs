@@ -34,9 +34,10 @@ impl ModelFiles {
                     Err(e) => Err(e).with_context(|| format!("reading `{}`", path.display())),
                 }
             }
-            Self::Embedded(files) => {
-                Ok(files.iter().find(|(name, _)| *name == relative).map(|(_, bytes)| Cow::Borrowed(*bytes)))
-            }
+            Self::Embedded(files) => Ok(files
+                .iter()
+                .find(|(name, _)| *name == relative)
+                .map(|(_, bytes)| Cow::Borrowed(*bytes))),
         }
     }
 
@@ -52,9 +53,12 @@ impl ModelFiles {
             );
         };
         serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new(ErrorKind::BadInput, format!("model file `{}`: {e}", self.label(relative)))
-                .hint("the file does not look like the one diffusers writes; fetch it again")
-                .into()
+            Error::new(
+                ErrorKind::BadInput,
+                format!("model file `{}`: {e}", self.label(relative)),
+            )
+            .hint("the file does not look like the one diffusers writes; fetch it again")
+            .into()
         })
     }
 
@@ -103,11 +107,21 @@ impl ModelFiles {
         let Self::Folder(root) = self else {
             fail!(Internal, "embedded models are not sharded: `{index}`");
         };
-        let index: Index = serde_json::from_slice(bytes)
-            .map_err(|e| Error::new(ErrorKind::BadInput, format!("shard index `{}`: {e}", self.label(index))))?;
+        let index: Index = serde_json::from_slice(bytes).map_err(|e| {
+            Error::new(
+                ErrorKind::BadInput,
+                format!("shard index `{}`: {e}", self.label(index)),
+            )
+        })?;
         let shards: BTreeSet<&String> = index.weight_map.values().collect();
-        if let Some(bad) = shards.iter().find(|s| s.contains('/') || s.contains('\\') || s.contains("..")) {
-            fail!(BadInput, "shard index in `{component}`: shard name `{bad}` leaves the folder");
+        if let Some(bad) = shards
+            .iter()
+            .find(|s| s.contains('/') || s.contains('\\') || s.contains(".."))
+        {
+            fail!(
+                BadInput,
+                "shard index in `{component}`: shard name `{bad}` leaves the folder"
+            );
         }
         let paths: Vec<PathBuf> = shards.iter().map(|s| root.join(component).join(s)).collect();
         Checkpoint::open_all(&paths)
@@ -143,7 +157,10 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             walk(root, &path, found)?;
-        } else if path.extension().is_some_and(|e| e == "safetensors" || e == "json" || e == "txt") {
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "safetensors" || e == "json" || e == "txt")
+        {
             let relative = path.strip_prefix(root).expect("walk stays below the root");
             found.push(relative.to_string_lossy().replace('\\', "/"));
         }

@@ -1,5 +1,7 @@
 //! One short table per checkpoint layout: from the name a model asks for to the name on disk.
 
+use super::Checkpoint;
+
 /// Where a variable comes from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Origin {
@@ -15,7 +17,10 @@ pub struct Origin {
 
 impl Origin {
     fn same(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
     }
 
     /// The shape on disk of a variable that the model sees as `shape`.
@@ -81,10 +86,25 @@ pub enum NameTable {
 }
 
 impl NameTable {
+    /// The table for a component of a diffusers folder.
+    pub fn of_component(component: &str, checkpoint: &Checkpoint) -> Self {
+        if !component.starts_with("text_encoder") {
+            return Self::Diffusers;
+        }
+        Self::Transformers {
+            prefixed: checkpoint
+                .entries()
+                .any(|(name, _)| name.starts_with("text_model.")),
+        }
+    }
+
     /// The origin of a variable in diffusers' or transformers' name; `None` if the layout has none.
     pub fn origin(&self, name: &str) -> Option<Origin> {
         match self {
-            Self::Diffusers => Some(Origin { pointwise: name.contains(".attentions."), ..Origin::same(name) }),
+            Self::Diffusers => Some(Origin {
+                pointwise: name.contains(".attentions."),
+                ..Origin::same(name)
+            }),
             Self::Transformers { prefixed: true } => Some(Origin::same(name)),
             Self::Transformers { prefixed: false } => {
                 Some(Origin::same(name.strip_prefix("text_model.").unwrap_or(name)))
@@ -129,7 +149,15 @@ pub fn is_foreign_to_sdxl(stored: &str) -> bool {
         NameTable::SingleFileClipL,
         NameTable::SingleFileClipG,
     ];
-    const TRAINING: &[&str] = &["model_ema.", "denoiser.", "loss.", "alphas_cumprod", "betas", "sqrt_", "log_one"];
+    const TRAINING: &[&str] = &[
+        "model_ema.",
+        "denoiser.",
+        "loss.",
+        "alphas_cumprod",
+        "betas",
+        "sqrt_",
+        "log_one",
+    ];
     !parts.iter().any(|t| stored.starts_with(t.prefix()))
         && !TRAINING.iter().any(|t| stored.starts_with(t))
         && !is_known_extra(stored)
@@ -166,16 +194,22 @@ fn unet_original(name: &str) -> Option<String> {
     };
     let (place, rest) = name.split_once('.')?;
     let mut fields = rest.splitn(if place == "mid_block" { 3 } else { 4 }, '.');
-    let block: usize = if place == "mid_block" { 0 } else { fields.next()?.parse().ok()? };
+    let block: usize = if place == "mid_block" {
+        0
+    } else {
+        fields.next()?.parse().ok()?
+    };
     let kind = fields.next()?;
     let layer: usize = fields.next()?.parse().ok()?;
     let tail = fields.next()?;
     match (place, kind) {
         ("down_blocks", "resnets") => resnet(format!("input_blocks.{}.0", 3 * block + layer + 1), tail),
         ("down_blocks", "attentions") => Some(format!("input_blocks.{}.1.{tail}", 3 * block + layer + 1)),
-        ("down_blocks", "downsamplers") => {
-            Some(format!("input_blocks.{}.0.op.{}", 3 * (block + 1), tail.strip_prefix("conv.")?))
-        }
+        ("down_blocks", "downsamplers") => Some(format!(
+            "input_blocks.{}.0.op.{}",
+            3 * (block + 1),
+            tail.strip_prefix("conv.")?
+        )),
         ("mid_block", "resnets") => resnet(format!("middle_block.{}", 2 * layer), tail),
         ("mid_block", "attentions") => Some(format!("middle_block.1.{tail}")),
         ("up_blocks", "resnets") => resnet(format!("output_blocks.{}.0", 3 * block + layer), tail),
@@ -186,18 +220,28 @@ fn unet_original(name: &str) -> Option<String> {
     }
 }
 
-const VAE_ATTENTION: &[(&str, &str)] =
-    &[("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")];
+const VAE_ATTENTION: &[(&str, &str)] = &[
+    ("group_norm", "norm"),
+    ("to_q", "q"),
+    ("to_k", "k"),
+    ("to_v", "v"),
+    ("to_out.0", "proj_out"),
+];
 
 /// diffusers' VAE name → latent-diffusion's `first_stage_model.*` name (four levels).
 fn vae_original(name: &str) -> Origin {
-    let renamed = name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out");
+    let renamed = name
+        .replace("conv_shortcut", "nin_shortcut")
+        .replace("conv_norm_out", "norm_out");
     let (side, rest) = renamed.split_once('.').unwrap_or((&renamed, ""));
     let fields: Vec<&str> = rest.split('.').collect();
     let inner = match fields.as_slice() {
         ["mid_block", "attentions", "0", layer @ .., leaf] => {
             let layer = layer.join(".");
-            format!("mid.attn_1.{}.{leaf}", lookup(VAE_ATTENTION, &layer).unwrap_or(&layer))
+            format!(
+                "mid.attn_1.{}.{leaf}",
+                lookup(VAE_ATTENTION, &layer).unwrap_or(&layer)
+            )
         }
         ["mid_block", "resnets", index, tail @ ..] => {
             let block = if *index == "0" { 1 } else { 2 };
@@ -207,14 +251,19 @@ fn vae_original(name: &str) -> Origin {
         ["down_blocks", block, "downsamplers", "0", tail @ ..] => {
             format!("down.{block}.downsample.{}", tail.join("."))
         }
-        ["up_blocks", block, "resnets", tail @ ..] => format!("up.{}.block.{}", mirrored(block), tail.join(".")),
+        ["up_blocks", block, "resnets", tail @ ..] => {
+            format!("up.{}.block.{}", mirrored(block), tail.join("."))
+        }
         ["up_blocks", block, "upsamplers", "0", tail @ ..] => {
             format!("up.{}.upsample.{}", mirrored(block), tail.join("."))
         }
         _ => rest.to_string(),
     };
     let prefix = NameTable::SingleFileVae.prefix();
-    Origin { pointwise: inner.starts_with("mid.attn_1"), ..Origin::same(format!("{prefix}{side}.{inner}")) }
+    Origin {
+        pointwise: inner.starts_with("mid.attn_1"),
+        ..Origin::same(format!("{prefix}{side}.{inner}"))
+    }
 }
 
 /// latent-diffusion counts the decoder's four levels from the picture's side.
@@ -241,14 +290,25 @@ fn open_clip(name: &str) -> Option<Origin> {
         "embeddings.position_embedding.weight" => return at("positional_embedding".into()),
         "final_layer_norm.weight" => return at("ln_final.weight".into()),
         "final_layer_norm.bias" => return at("ln_final.bias".into()),
-        "text_projection.weight" => return Some(Origin { transposed: true, ..at("text_projection".into())? }),
+        "text_projection.weight" => {
+            return Some(Origin {
+                transposed: true,
+                ..at("text_projection".into())?
+            });
+        }
         _ => {}
     }
     let (layer, tail) = inner.strip_prefix("encoder.layers.")?.split_once('.')?;
     let (stem, leaf) = tail.rsplit_once('.')?;
     let block = format!("transformer.resblocks.{layer}");
-    if let Some(part) = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].iter().position(|p| *p == stem) {
-        return Some(Origin { part: Some((part, 3)), ..at(format!("{block}.attn.in_proj_{leaf}"))? });
+    if let Some(part) = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
+        .iter()
+        .position(|p| *p == stem)
+    {
+        return Some(Origin {
+            part: Some((part, 3)),
+            ..at(format!("{block}.attn.in_proj_{leaf}"))?
+        });
     }
     at(format!("{block}.{}.{leaf}", lookup(OPEN_CLIP_LAYER, stem)?))
 }

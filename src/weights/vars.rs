@@ -13,9 +13,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 
+use super::Checkpoint;
 use super::checkpoint::Entry;
 use super::names::{NameTable, Origin};
-use super::Checkpoint;
 use crate::error::{Error, ErrorKind};
 
 /// What does not fit between a model and its checkpoint.
@@ -47,9 +47,11 @@ impl Report {
             return Ok(());
         }
         let mut parts = Vec::new();
-        for (what, names) in
-            [("missing", &self.missing), ("unused", &self.unused), ("of the wrong shape", &self.mis_shaped)]
-        {
+        for (what, names) in [
+            ("missing", &self.missing),
+            ("unused", &self.unused),
+            ("of the wrong shape", &self.mis_shaped),
+        ] {
             if !names.is_empty() {
                 let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
                 let more = if names.len() > 3 { ", …" } else { "" };
@@ -58,9 +60,15 @@ impl Report {
         }
         Err(Error::new(
             ErrorKind::BadInput,
-            format!("weights of `{}` do not fit the model: tensors {}", self.component, parts.join("; ")),
+            format!(
+                "weights of `{}` do not fit the model: tensors {}",
+                self.component,
+                parts.join("; ")
+            ),
         )
-        .hint("`ourvidz models verify NAME` lists them all; a single file of unusual width needs --config-from")
+        .hint(
+            "`ourvidz models verify NAME` lists them all; a single file of unusual width needs --config-from",
+        )
         .into())
     }
 }
@@ -99,7 +107,10 @@ impl<'a> Vars<'a> {
         dtype: Option<DType>,
         mode: Mode,
     ) -> Self {
-        let account = Report { component: component.to_string(), ..Report::default() };
+        let account = Report {
+            component: component.to_string(),
+            ..Report::default()
+        };
         Self {
             shared: Rc::new(Shared {
                 checkpoint,
@@ -116,8 +127,15 @@ impl<'a> Vars<'a> {
 
     /// The variables below `name`.
     pub fn at(&self, name: impl std::fmt::Display) -> Self {
-        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
-        Self { shared: self.shared.clone(), prefix }
+        let prefix = if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        };
+        Self {
+            shared: self.shared.clone(),
+            prefix,
+        }
     }
 
     /// The variable `name`, which must have this shape.
@@ -142,7 +160,10 @@ impl<'a> Vars<'a> {
     /// True when the checkpoint has `name` here; for parts that only some checkpoints have.
     pub fn has(&self, name: &str) -> bool {
         let full = self.at(name).prefix;
-        self.shared.table.origin(&full).is_some_and(|origin| self.shared.checkpoint.get(&origin.name).is_some())
+        self.shared
+            .table
+            .origin(&full)
+            .is_some_and(|origin| self.shared.checkpoint.get(&origin.name).is_some())
     }
 
     fn find(&self, full: &str, shape: &[usize]) -> Option<(Origin, Entry)> {
@@ -158,11 +179,17 @@ impl<'a> Vars<'a> {
         self.shared.used.borrow_mut().insert(origin.name.clone());
         let expected = origin.stored_shape(shape);
         if entry.shape != expected && !origin.accepts(&entry.shape, shape) {
-            account.mis_shaped.push(format!("{}: expected {expected:?}, found {:?}", origin.name, entry.shape));
+            account.mis_shaped.push(format!(
+                "{}: expected {expected:?}, found {:?}",
+                origin.name, entry.shape
+            ));
             return None;
         }
         if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32) {
-            account.mis_shaped.push(format!("{}: expected F16, BF16 or F32, found {:?}", origin.name, entry.dtype));
+            account.mis_shaped.push(format!(
+                "{}: expected F16, BF16 or F32, found {:?}",
+                origin.name, entry.dtype
+            ));
             return None;
         }
         account.matched += 1;
@@ -189,7 +216,11 @@ impl<'a> Vars<'a> {
             Some(dtype) if dtype != stored => tensor.cast(dtype),
             _ => tensor,
         };
-        if origin.transposed { transposed(tensor) } else { tensor }
+        if origin.transposed {
+            transposed(tensor)
+        } else {
+            tensor
+        }
     }
 
     /// Closes the account: adds what nobody asked for.
@@ -229,13 +260,18 @@ fn stored_dtype(dtype: Dtype) -> DType {
 }
 
 fn widen_f16(bytes: &[u8]) -> Vec<f32> {
-    let halves: Vec<half::f16> =
-        bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]])).collect();
+    let halves: Vec<half::f16> = bytes
+        .chunks_exact(2)
+        .map(|b| half::f16::from_le_bytes([b[0], b[1]]))
+        .collect();
     let mut wide = vec![0.0; halves.len()];
     halves.convert_to_f32_slice(&mut wide);
     wide
 }
 
 fn widen_bf16(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
+        .collect()
 }
