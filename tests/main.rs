@@ -1,4 +1,7 @@
 //! The one test binary. Modules:
 
+mod full_size;
 mod layers;
+mod micro;
 mod parity_models;
+mod parity_pipeline;

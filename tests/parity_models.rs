@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use ourvidz::models::clip::{ClipTextConfig, ClipTextModel};
 use ourvidz::models::sdxl_unet::{Conditioning, UNet, UNetConfig};
 use ourvidz::models::sdxl_vae::{Vae, VaeConfig};
@@ -97,7 +97,7 @@ fn build<T>(component: &str, single: bool, make: impl Fn(&Vars) -> T) -> T {
             NameTable::of_component(component, &files.checkpoint(component).unwrap()),
         )
     };
-    let dtype = Some(burn::tensor::DType::F32);
+    let dtype = Some(DType::F32);
     let vars = Vars::new(component, &checkpoint, table, &Device::flex(), dtype, Mode::Load);
     let model = make(&vars);
     vars.finish().into_result().unwrap();
@@ -120,8 +120,8 @@ fn text_encoders_agree_with_transformers_from_folder_and_single_file() {
         let second = build("text_encoder_2", single, |vars| {
             ClipTextModel::load(vars, config::<ClipTextConfig>("text_encoder_2"), true).unwrap()
         });
-        let one = first.forward(&case.ids("ids"), &Device::flex());
-        let two = second.forward(&case.ids("ids_2"), &Device::flex());
+        let one = first.forward(&case.ids("ids"), &Device::flex(), DType::F32);
+        let two = second.forward(&case.ids("ids_2"), &Device::flex(), DType::F32);
         assert_close("penultimate_1", one.penultimate, case.tensor("penultimate_1"));
         assert_close("penultimate_2", two.penultimate, case.tensor("penultimate_2"));
         assert_close("pooled", two.text_embeds.unwrap(), case.tensor("pooled"));

@@ -3,7 +3,7 @@
 //! As `CLIPTextModel` and `CLIPTextModelWithProjection` of transformers.
 
 use anyhow::Result;
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
 use crate::fail;
@@ -114,11 +114,12 @@ impl ClipTextModel {
     }
 
     /// # Shapes
-    /// `ids: [batch][length]`, all of one length of at most `max_position_embeddings`.
+    /// `ids: [batch][length]`, all of one length of at most `max_position_embeddings`; computes
+    /// in `dtype`.
     ///
     /// # Panics
     /// If rows differ in length, are too long, or hold an id outside the vocabulary.
-    pub fn forward(&self, ids: &[Vec<u32>], device: &burn::tensor::Device) -> ClipTextOutput {
+    pub fn forward(&self, ids: &[Vec<u32>], device: &Device, dtype: DType) -> ClipTextOutput {
         let (batch, length) = (ids.len(), ids[0].len());
         assert!(
             ids.iter().all(|row| row.len() == length),
@@ -144,7 +145,7 @@ impl ClipTextModel {
             .clone()
             .narrow(0, 0, length)
             .unsqueeze::<3>();
-        let mut hidden_states = embedded + positions;
+        let mut hidden_states = embedded.cast(dtype) + positions.cast(dtype);
         let (last, others) = self
             .layers
             .split_last()

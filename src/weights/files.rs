@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
@@ -62,20 +62,21 @@ impl ModelFiles {
         })
     }
 
-    /// The weights of a component: one file, its `fp16` variant, or the shards of an index.
+    /// The weight files of a component, relative to the root: one file, its half-precision
+    /// variant, or the shards of an index.
     ///
     /// # Errors
-    /// `InputMissing` when none of these exists or a shard is absent.
-    pub fn checkpoint(&self, component: &str) -> Result<Checkpoint> {
+    /// `InputMissing` when none of these exists, `BadInput` for a broken index.
+    pub fn weight_files(&self, component: &str) -> Result<Vec<String>> {
         for stem in ["diffusion_pytorch_model", "model"] {
             for variant in ["", ".fp16", ".bf16"] {
                 let name = format!("{component}/{stem}{variant}.safetensors");
-                if let Some(found) = self.single(&name)? {
-                    return Ok(found);
+                if self.has(&name) {
+                    return Ok(vec![name]);
                 }
                 let index = format!("{component}/{stem}.safetensors.index{variant}.json");
-                if let Some(bytes) = self.read(&index)? {
-                    return self.sharded(component, &index, &bytes);
+                if self.has(&index) {
+                    return self.shards(component, &index);
                 }
             }
         }
@@ -85,46 +86,86 @@ impl ModelFiles {
         );
     }
 
-    fn single(&self, relative: &str) -> Result<Option<Checkpoint>> {
-        match self {
-            Self::Folder(root) => {
-                let path = root.join(relative);
-                path.exists().then(|| Checkpoint::open(&path)).transpose()
-            }
-            Self::Embedded(files) => files
-                .iter()
-                .find(|(name, _)| *name == relative)
-                .map(|(name, bytes)| Checkpoint::embedded(bytes, name))
-                .transpose(),
-        }
-    }
-
-    fn sharded(&self, component: &str, index: &str, bytes: &[u8]) -> Result<Checkpoint> {
+    fn shards(&self, component: &str, index: &str) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
         struct Index {
             weight_map: std::collections::BTreeMap<String, String>,
         }
-        let Self::Folder(root) = self else {
-            fail!(Internal, "embedded models are not sharded: `{index}`");
-        };
-        let index: Index = serde_json::from_slice(bytes).map_err(|e| {
-            Error::new(
-                ErrorKind::BadInput,
-                format!("shard index `{}`: {e}", self.label(index)),
-            )
-        })?;
-        let shards: BTreeSet<&String> = index.weight_map.values().collect();
+        let parsed: Index = self.json(index)?;
+        let shards: BTreeSet<&String> = parsed.weight_map.values().collect();
         if let Some(bad) = shards
             .iter()
             .find(|s| s.contains('/') || s.contains('\\') || s.contains(".."))
         {
             fail!(
                 BadInput,
-                "shard index in `{component}`: shard name `{bad}` leaves the folder"
+                "shard index `{}`: shard name `{bad}` leaves the folder",
+                self.label(index)
             );
         }
-        let paths: Vec<PathBuf> = shards.iter().map(|s| root.join(component).join(s)).collect();
-        Checkpoint::open_all(&paths)
+        if shards.is_empty() {
+            fail!(BadInput, "shard index `{}` names no shard", self.label(index));
+        }
+        Ok(shards
+            .into_iter()
+            .map(|shard| format!("{component}/{shard}"))
+            .collect())
+    }
+
+    /// The weights of a component, see [`ModelFiles::weight_files`].
+    ///
+    /// # Errors
+    /// When there are none, or one of them is missing or broken.
+    pub fn checkpoint(&self, component: &str) -> Result<Checkpoint> {
+        let names = self.weight_files(component)?;
+        match self {
+            Self::Folder(root) => {
+                Checkpoint::open_all(&names.iter().map(|name| root.join(name)).collect::<Vec<_>>())
+            }
+            Self::Embedded(files) => {
+                let (name, bytes) = files
+                    .iter()
+                    .find(|(name, _)| *name == names[0])
+                    .expect("just found");
+                Checkpoint::embedded(bytes, name)
+            }
+        }
+    }
+
+    /// Every file that decides what the model computes: weights, configurations, vocabularies.
+    ///
+    /// # Errors
+    /// When a component has no weights.
+    pub fn deciding(&self, components: &[&str]) -> Result<Vec<String>> {
+        const SMALL: &[&str] = &[
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            "tokenizer/merges.txt",
+            "tokenizer/tokenizer_config.json",
+            "tokenizer/vocab.json",
+            "tokenizer_2/merges.txt",
+            "tokenizer_2/tokenizer_config.json",
+            "tokenizer_2/vocab.json",
+        ];
+        let mut names: Vec<String> = SMALL
+            .iter()
+            .filter(|n| self.has(n))
+            .map(|n| n.to_string())
+            .collect();
+        for component in components {
+            names.push(format!("{component}/config.json"));
+            names.extend(self.weight_files(component)?);
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// True when there is such a file.
+    pub fn has(&self, relative: &str) -> bool {
+        match self {
+            Self::Folder(root) => root.join(relative).is_file(),
+            Self::Embedded(files) => files.iter().any(|(name, _)| *name == relative),
+        }
     }
 
     /// How messages name a file of this model.
@@ -134,36 +175,4 @@ impl ModelFiles {
             Self::Embedded(_) => format!("(built in)/{relative}"),
         }
     }
-
-    /// Every file that decides what the model computes, sorted, as paths relative to its root.
-    ///
-    /// # Errors
-    /// When the folder cannot be listed.
-    pub fn list(&self) -> Result<Vec<String>> {
-        match self {
-            Self::Folder(root) => {
-                let mut found = Vec::new();
-                walk(root, root, &mut found)?;
-                found.sort();
-                Ok(found)
-            }
-            Self::Embedded(files) => Ok(files.iter().map(|(name, _)| name.to_string()).collect()),
-        }
-    }
-}
-
-fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("listing `{}`", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            walk(root, &path, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|e| e == "safetensors" || e == "json" || e == "txt")
-        {
-            let relative = path.strip_prefix(root).expect("walk stays below the root");
-            found.push(relative.to_string_lossy().replace('\\', "/"));
-        }
-    }
-    Ok(())
 }
