@@ -1,1 +1,378 @@
-//! (to be written)
+//! Settings: folders, `config.toml` and `OURVIDZ_*`, resolved once; flags are laid over by the caller.
+//!
+//! Later wins: built-in default, file, environment, flag. The content mode has no flag and no job
+//! field: it is the operator's choice alone.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use directories::ProjectDirs;
+
+mod toml_file;
+
+pub use toml_file::{Section, TomlFile};
+
+use crate::error::{Error, ErrorKind};
+use crate::fail;
+
+/// Whether sexual content between adults may be generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentMode {
+    #[default]
+    Sfw,
+    Adult,
+}
+
+/// The shape of `callback.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallbackFormat {
+    #[default]
+    Standard,
+    Workspace,
+}
+
+impl CallbackFormat {
+    pub const NAMES: &'static [&'static str] = &["standard", "workspace"];
+
+    /// # Errors
+    /// `Config` for any other name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "standard" => Ok(Self::Standard),
+            "workspace" => Ok(Self::Workspace),
+            other => Err(not_among("callback format", other, Self::NAMES)),
+        }
+    }
+}
+
+/// Everything that does not change from job to job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where `config.toml` and `models.toml` are looked for.
+    pub config_dir: PathBuf,
+    pub cache_dir: PathBuf,
+    pub content_mode: ContentMode,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// `f32`, `f16` or `bf16`; `None` lets model and device decide.
+    pub dtype: Option<String>,
+    /// A file, a folder with a trailing `/`, or a template, as for `--output`.
+    pub output: Option<String>,
+    /// The models.toml to read instead of the usual places.
+    pub models: Option<PathBuf>,
+    pub callback_format: CallbackFormat,
+    /// Whether prompts may appear in logs above debug level.
+    pub log_prompts: bool,
+}
+
+/// Reads one variable; tests pass their own.
+pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+const KEYS: &[&str] = &[
+    "device",
+    "dtype",
+    "output",
+    "models",
+    "log_prompts",
+    "policy",
+    "callback",
+];
+
+impl Settings {
+    /// Settings from the real environment and the user's config folder.
+    ///
+    /// # Errors
+    /// `Config` when `config.toml` or a variable holds something impossible.
+    pub fn load() -> Result<Self> {
+        Self::load_with(&|name| std::env::var(name).ok())
+    }
+
+    /// The same with an environment of the caller's making.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load_with(env: &Env<'_>) -> Result<Self> {
+        let (config_dir, cache_dir) = folders(env)?;
+        let mut settings = Self::with_folders(config_dir, cache_dir);
+        let file = settings.config_dir.join("config.toml");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => settings.read_file(&file, &text)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => fail!(Config, "{}: cannot be read: {e}", file.display()),
+        }
+        settings.read_env(env)?;
+        Ok(settings)
+    }
+
+    /// The built-in defaults for these two folders.
+    pub fn with_folders(config_dir: impl Into<PathBuf>, cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            config_dir: config_dir.into(),
+            cache_dir: cache_dir.into(),
+            content_mode: ContentMode::default(),
+            device: "auto".into(),
+            dtype: None,
+            output: None,
+            models: None,
+            callback_format: CallbackFormat::default(),
+            log_prompts: false,
+        }
+    }
+
+    fn read_file(&mut self, file: &Path, text: &str) -> Result<()> {
+        let document = TomlFile::parse(file, text)?;
+        let root = document.root();
+        root.only(KEYS)?;
+        if let Some(v) = root.text("device")? {
+            self.device = root.checked("device", device_name(&v))?;
+        }
+        if let Some(v) = root.text("dtype")? {
+            self.dtype = Some(root.checked("dtype", dtype_name(&v))?);
+        }
+        self.output = root.text("output")?.or(self.output.take());
+        if let Some(v) = root.text("models")? {
+            self.models = Some(self.config_dir.join(v));
+        }
+        if let Some(v) = root.bool("log_prompts")? {
+            self.log_prompts = v;
+        }
+        if let Some(policy) = root.table("policy")? {
+            policy.only(&["content_mode"])?;
+            if let Some(v) = policy.text("content_mode")? {
+                self.content_mode = policy.checked("content_mode", content_mode(&v))?;
+            }
+        }
+        if let Some(callback) = root.table("callback")? {
+            callback.only(&["format"])?;
+            if let Some(v) = callback.text("format")? {
+                self.callback_format = callback.checked("format", CallbackFormat::from_name(&v))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_env(&mut self, env: &Env<'_>) -> Result<()> {
+        let read = |name: &str| env(name).filter(|v| !v.is_empty());
+        if let Some(v) = read("OURVIDZ_DEVICE") {
+            self.device = in_variable("OURVIDZ_DEVICE", device_name(&v))?;
+        }
+        if let Some(v) = read("OURVIDZ_DTYPE") {
+            self.dtype = Some(in_variable("OURVIDZ_DTYPE", dtype_name(&v))?);
+        }
+        self.output = read("OURVIDZ_OUTPUT").or(self.output.take());
+        if let Some(v) = read("OURVIDZ_MODELS") {
+            self.models = Some(v.into());
+        }
+        if let Some(v) = read("OURVIDZ_LOG_PROMPTS") {
+            self.log_prompts = in_variable("OURVIDZ_LOG_PROMPTS", on_or_off(&v))?;
+        }
+        if let Some(v) = read("OURVIDZ_CONTENT_MODE") {
+            self.content_mode = in_variable("OURVIDZ_CONTENT_MODE", content_mode(&v))?;
+        }
+        if let Some(v) = read("OURVIDZ_CALLBACK_FORMAT") {
+            self.callback_format = in_variable("OURVIDZ_CALLBACK_FORMAT", CallbackFormat::from_name(&v))?;
+        }
+        Ok(())
+    }
+}
+
+fn folders(env: &Env<'_>) -> Result<(PathBuf, PathBuf)> {
+    let given = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let (config, cache) = (given("OURVIDZ_CONFIG_DIR"), given("OURVIDZ_CACHE_DIR"));
+    if let (Some(config), Some(cache)) = (&config, &cache) {
+        return Ok((config.clone(), cache.clone()));
+    }
+    let Some(usual) = ProjectDirs::from("", "", "ourvidz") else {
+        fail!(Config, "no home folder is known";
+            "set OURVIDZ_CONFIG_DIR and OURVIDZ_CACHE_DIR");
+    };
+    Ok((
+        config.unwrap_or_else(|| usual.config_dir().into()),
+        cache.unwrap_or_else(|| usual.cache_dir().into()),
+    ))
+}
+
+fn content_mode(value: &str) -> Result<ContentMode> {
+    match value {
+        "sfw" => Ok(ContentMode::Sfw),
+        "adult" => Ok(ContentMode::Adult),
+        other => Err(not_among("content_mode", other, &["sfw", "adult"])),
+    }
+}
+
+fn on_or_off(value: &str) -> Result<bool> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(not_among("the switch", other, &["true", "false", "1", "0"])),
+    }
+}
+
+fn device_name(value: &str) -> Result<String> {
+    let index = value.strip_prefix("cuda:");
+    let known = ["auto", "cpu", "cuda"].contains(&value)
+        || index.is_some_and(|i| !i.is_empty() && i.len() < 4 && i.bytes().all(|b| b.is_ascii_digit()));
+    if !known {
+        return Err(not_among("device", value, &["auto", "cpu", "cuda", "cuda:1"]));
+    }
+    Ok(value.into())
+}
+
+/// Our name of a number format, whichever of the usual spellings is given.
+///
+/// # Errors
+/// `Config` for any other name.
+pub fn dtype_name(value: &str) -> Result<String> {
+    let name = match value {
+        "f32" | "fp32" | "float32" => "f32",
+        "f16" | "fp16" | "float16" | "half" => "f16",
+        "bf16" | "bfloat16" => "bf16",
+        other => return Err(not_among("dtype", other, &["f32", "f16", "bf16"])),
+    };
+    Ok(name.into())
+}
+
+fn in_variable<T>(variable: &str, result: Result<T>) -> Result<T> {
+    result.map_err(|e| Error::new(ErrorKind::Config, format!("{variable}: {e}")).into())
+}
+
+fn not_among(what: &str, value: &str, allowed: &[&str]) -> anyhow::Error {
+    let message = format!("{what} is `{}`; allowed are {}", shown(value), allowed.join(", "));
+    Error::new(ErrorKind::Config, message).into()
+}
+
+/// A value fit for a message: control and direction marks escaped, cut at 60 characters.
+pub fn shown(value: &str) -> String {
+    let mut text: String = value.chars().take(60).flat_map(escaped).collect();
+    if value.chars().count() > 60 {
+        text.push('…');
+    }
+    text
+}
+
+fn escaped(c: char) -> Vec<char> {
+    let hidden =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if c.is_control() || hidden {
+        c.escape_default().collect()
+    } else {
+        vec![c]
+    }
+}
+
+/// The known name that was probably meant.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name: String = name.chars().take(64).collect();
+    known
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(&name, k), k))
+        .filter(|(distance, k)| *distance <= 2.max(k.len() / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{hint_of, kind_of};
+
+    fn settings(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(text) = file {
+            std::fs::write(folder.path().join("config.toml"), text).unwrap();
+        }
+        let home = folder.path().display().to_string();
+        Settings::load_with(&|name| match name {
+            "OURVIDZ_CONFIG_DIR" | "OURVIDZ_CACHE_DIR" => Some(home.clone()),
+            _ => variables
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.to_string()),
+        })
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let s = settings(None, &[]).unwrap();
+        assert_eq!(s, Settings::with_folders(&s.config_dir, &s.cache_dir));
+        assert_eq!(s.content_mode, ContentMode::Sfw);
+        assert_eq!(s.device, "auto");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = "device = \"cuda:1\"\ndtype = \"bf16\"\nlog_prompts = true\n[policy]\ncontent_mode = \"adult\"\n[callback]\nformat = \"workspace\"";
+        let s = settings(Some(file), &[]).unwrap();
+        assert_eq!((s.device.as_str(), s.dtype.as_deref()), ("cuda:1", Some("bf16")));
+        assert_eq!((s.content_mode, s.log_prompts), (ContentMode::Adult, true));
+        assert_eq!(s.callback_format, CallbackFormat::Workspace);
+        let env = [
+            ("OURVIDZ_DEVICE", "cpu"),
+            ("OURVIDZ_DTYPE", "float32"),
+            ("OURVIDZ_CONTENT_MODE", "sfw"),
+            ("OURVIDZ_LOG_PROMPTS", "0"),
+            ("OURVIDZ_CALLBACK_FORMAT", "standard"),
+            ("OURVIDZ_OUTPUT", "out/"),
+            ("OURVIDZ_MODELS", "m.toml"),
+        ];
+        let s = settings(Some(file), &env).unwrap();
+        assert_eq!((s.device.as_str(), s.dtype.as_deref()), ("cpu", Some("f32")));
+        assert_eq!((s.content_mode, s.log_prompts), (ContentMode::Sfw, false));
+        assert_eq!(s.callback_format, CallbackFormat::Standard);
+        assert_eq!(
+            (s.output.as_deref(), s.models),
+            (Some("out/"), Some("m.toml".into()))
+        );
+    }
+
+    #[test]
+    fn a_models_file_is_looked_for_beside_the_config() {
+        let s = settings(Some("models = \"mine.toml\""), &[]).unwrap();
+        assert_eq!(s.models, Some(s.config_dir.join("mine.toml")));
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_known_one() {
+        let e = settings(Some("device = \"cpu\"\n[policy]\ncontent_mod = \"adult\"\n"), &[]).unwrap_err();
+        assert_eq!(kind_of(&e).exit_code(), 78);
+        assert!(
+            e.to_string().contains("line 3: unknown key `policy.content_mod`"),
+            "{e}"
+        );
+        assert_eq!(hint_of(&e), Some("did you mean `content_mode`?"));
+    }
+
+    #[test]
+    fn impossible_values_name_file_key_value_and_choices() {
+        for (file, words) in [
+            (
+                "device = \"gpu\"",
+                "device is `gpu`; allowed are auto, cpu, cuda, cuda:1",
+            ),
+            ("device = 3", "device: must be text"),
+            (
+                "[policy]\ncontent_mode = \"off\"",
+                "line 2: policy.content_mode: content_mode is `off`",
+            ),
+            ("policy = \"adult\"", "policy: must be a table"),
+            ("dtype = \"int8\"", "allowed are f32, f16, bf16"),
+            ("device = ", "line 1:"),
+        ] {
+            let e = settings(Some(file), &[]).unwrap_err();
+            assert_eq!(kind_of(&e).exit_code(), 78, "{file}");
+            assert!(e.to_string().contains("config.toml"), "{e}");
+            assert!(e.to_string().contains(words), "{e}");
+        }
+        let e = settings(None, &[("OURVIDZ_CONTENT_MODE", "everything")]).unwrap_err();
+        assert_eq!(
+            e.to_string(),
+            "OURVIDZ_CONTENT_MODE: content_mode is `everything`; allowed are sfw, adult"
+        );
+    }
+
+    #[test]
+    fn messages_show_values_without_control_characters() {
+        assert_eq!(shown("a\u{202e}b\n"), "a\\u{202e}b\\n");
+        assert_eq!(shown(&"x".repeat(100)).chars().count(), 61);
+    }
+}

@@ -1,6 +1,16 @@
 //! models.toml: names of models, where their files are, and which job type uses which.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::config::{Section, Settings, TomlFile, dtype_name, nearest, shown};
+use crate::error::{Error, ErrorKind};
+use crate::fail;
+
+/// The models.toml in the binary; it lies under whichever file is found.
+pub const SHIPPED: &str = include_str!("../models.toml");
 
 /// Where a model's weights come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +36,31 @@ pub enum ModelFamily {
     Mock,
 }
 
+impl ModelFamily {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sdxl => "sdxl",
+            Self::Wan => "wan",
+            Self::Qwen => "qwen",
+            Self::Mock => "mock",
+        }
+    }
+
+    fn from_name(name: &str) -> Result<Self> {
+        Ok(match name {
+            "sdxl" => Self::Sdxl,
+            "wan" => Self::Wan,
+            "qwen" => Self::Qwen,
+            "mock" => Self::Mock,
+            other => fail!(
+                Config,
+                "family is `{}`; allowed are sdxl, wan, qwen",
+                shown(other)
+            ),
+        })
+    }
+}
+
 /// One `[models.NAME]` entry, or a model named by its path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSpec {
@@ -34,8 +69,8 @@ pub struct ModelSpec {
     pub source: Source,
     /// `f32`, `f16` or `bf16`; `None` lets the device decide.
     pub dtype: Option<String>,
-    /// File name → pinned digest; checked before loading.
-    pub sha256: std::collections::BTreeMap<String, String>,
+    /// File name → pinned digest (64 hexadecimal digits, lower case); checked before loading.
+    pub sha256: BTreeMap<String, String>,
     pub scheduler: Option<String>,
     /// Native size where it differs from the job type's.
     pub width: Option<u32>,
@@ -43,4 +78,429 @@ pub struct ModelSpec {
     pub license: Option<String>,
     /// Memory need if measured.
     pub memory_bytes: Option<u64>,
+    /// Replaces the automatic negative prompt; empty: none for this model.
+    pub auto_negative: Option<String>,
+}
+
+impl ModelSpec {
+    /// A model with nothing but a name, a family and a source.
+    pub fn new(name: impl Into<String>, family: ModelFamily, source: Source) -> Self {
+        Self {
+            name: name.into(),
+            family,
+            source,
+            dtype: None,
+            sha256: BTreeMap::new(),
+            scheduler: None,
+            width: None,
+            height: None,
+            license: None,
+            memory_bytes: None,
+            auto_negative: None,
+        }
+    }
+
+    /// A model named by its path: a folder, whose `model_index.json` or `config.json` tells the
+    /// family, or a single checkpoint file, taken for SDXL.
+    ///
+    /// `.ckpt` and `.pth` files are accepted here, so that loading can refuse them with its reason.
+    ///
+    /// # Errors
+    /// `InputMissing` when there is nothing at `path` or at `config_from`, `BadInput` when a folder
+    /// is no model or a file no checkpoint.
+    pub fn from_path(path: &Path, config_from: Option<&Path>) -> Result<Self> {
+        let name = path.display().to_string();
+        if !path.exists() {
+            fail!(InputMissing, "model `{}`: no such file or folder", shown(&name));
+        }
+        if let Some(folder) = config_from.filter(|f| !f.is_dir()) {
+            fail!(InputMissing, "config folder `{}` not found", folder.display());
+        }
+        if path.is_dir() {
+            if config_from.is_some() {
+                fail!(Usage, "model `{name}` is a folder and brings its own configuration";
+                    "leave --config-from out");
+            }
+            return Ok(Self::new(
+                &name,
+                folder_family(path)?,
+                Source::Folder(path.into()),
+            ));
+        }
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if !["safetensors", "ckpt", "pth", "pt", "bin"].contains(&extension) {
+            fail!(
+                BadInput,
+                "model `{name}` is no checkpoint: its name ends in neither .safetensors, .ckpt nor .pth"
+            );
+        }
+        let source = Source::SingleFile {
+            path: path.into(),
+            config_from: config_from.map(Path::to_path_buf),
+        };
+        Ok(Self::new(&name, ModelFamily::Sdxl, source))
+    }
+
+    /// # Errors
+    /// `InputMissing` naming the file or folder that is not there.
+    pub fn check_files(&self) -> Result<()> {
+        let (path, config_from) = match &self.source {
+            Source::Embedded => return Ok(()),
+            Source::Folder(path) => (path, None),
+            Source::SingleFile { path, config_from } => (path, config_from.as_ref()),
+        };
+        for wanted in std::iter::once(path).chain(config_from) {
+            if !wanted.exists() {
+                fail!(InputMissing, "model `{}`: {} not found", self.name, wanted.display();
+                    "correct the path in models.toml");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All models and routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry {
+    /// The file that was read; `None` when only the one in the binary holds.
+    file: Option<PathBuf>,
+    models: BTreeMap<String, ModelSpec>,
+    routes: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// Reads the first of: `explicit` (`--models`), the setting `models`, `./models.toml`, the
+    /// config folder's. What the binary ships lies underneath.
+    ///
+    /// # Errors
+    /// `InputMissing` when a named file is not there, `Config` when one holds a mistake.
+    pub fn load(explicit: Option<&Path>, settings: &Settings) -> Result<Self> {
+        if let Some(named) = explicit.or(settings.models.as_deref()) {
+            if !named.is_file() {
+                fail!(InputMissing, "models file `{}` not found", named.display();
+                    "name an existing models.toml");
+            }
+            return Self::read(named);
+        }
+        let usual = [
+            PathBuf::from("models.toml"),
+            settings.config_dir.join("models.toml"),
+        ];
+        match usual.iter().find(|f| f.is_file()) {
+            Some(file) => Self::read(file),
+            None => Self::shipped(),
+        }
+    }
+
+    /// The models in the binary alone.
+    ///
+    /// # Errors
+    /// `Config` if the shipped file were wrong.
+    pub fn shipped() -> Result<Self> {
+        let mut registry = Self {
+            file: None,
+            models: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        };
+        registry.add(Path::new("models.toml"), SHIPPED)?;
+        Ok(registry)
+    }
+
+    /// One file over what the binary ships.
+    ///
+    /// # Errors
+    /// `Config` for any mistake, with file, line and key; `Io` when it cannot be read.
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            let kind = match e.kind() {
+                std::io::ErrorKind::InvalidData => ErrorKind::Config,
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind, format!("{}: cannot be read: {e}", file.display()))
+        })?;
+        let mut registry = Self::shipped()?;
+        registry.add(file, &text)?;
+        registry.file = Some(file.into());
+        Ok(registry)
+    }
+
+    /// The model with this name, or at this path.
+    ///
+    /// # Errors
+    /// `InputMissing` for an unknown name (with the nearest and all known ones) and for files that
+    /// are not there; as [`ModelSpec::from_path`] for a path.
+    pub fn find(&self, name_or_path: &str) -> Result<ModelSpec> {
+        if let Some(model) = self.models.get(name_or_path) {
+            model.check_files()?;
+            return Ok(model.clone());
+        }
+        let path = Path::new(name_or_path);
+        if path.exists() {
+            return ModelSpec::from_path(path, None);
+        }
+        let known = self.models.keys().map(String::as_str);
+        let near = match nearest(name_or_path, known.clone()) {
+            Some(near) => format!("did you mean `{near}`? "),
+            None => String::new(),
+        };
+        let known = known.collect::<Vec<_>>().join(", ");
+        fail!(InputMissing, "model `{}` is neither in models.toml nor a file or folder", shown(name_or_path);
+            "{near}known models: {known}")
+    }
+
+    /// Adds or replaces an entry: a path model whose size the caller has read, for example.
+    pub fn insert(&mut self, model: ModelSpec) {
+        self.models.insert(model.name.clone(), model);
+    }
+
+    /// The model that `[routes]` names for a job type.
+    pub fn route(&self, job_type: &str) -> Option<&str> {
+        self.routes.get(job_type).map(String::as_str)
+    }
+
+    /// Every entry by name, whether or not its files are there.
+    pub fn models(&self) -> impl Iterator<Item = &ModelSpec> {
+        self.models.values()
+    }
+
+    /// Every route: job type, model name.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.routes.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// The file that was read, if any.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    fn add(&mut self, file: &Path, text: &str) -> Result<()> {
+        let document = TomlFile::parse(file, text)?;
+        let root = document.root();
+        root.only(&["models", "routes"])?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        if let Some(models) = root.table("models")? {
+            for name in models.keys() {
+                let Some(entry) = models.table(&name)? else {
+                    continue;
+                };
+                self.insert(read_entry(&name, &entry, base)?);
+            }
+        }
+        if let Some(routes) = root.table("routes")? {
+            for job_type in routes.keys() {
+                let Some(model) = routes.text(&job_type)? else {
+                    continue;
+                };
+                routes.checked(&job_type, self.check_route(&job_type, &model))?;
+                self.routes.insert(job_type, model);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_route(&self, job_type: &str, model: &str) -> Result<()> {
+        let Some((_, wanted)) = ROUTABLE.iter().find(|(name, _)| *name == job_type) else {
+            let names: Vec<_> = ROUTABLE.iter().map(|(name, _)| *name).collect();
+            fail!(
+                Config,
+                "no job type has this name; the types are {}",
+                names.join(", ")
+            );
+        };
+        let wanted = *wanted;
+        let Some(entry) = self.models.get(model) else {
+            let known: Vec<_> = self.models.keys().map(String::as_str).collect();
+            fail!(
+                Config,
+                "model `{}` has no entry; known models: {}",
+                shown(model),
+                known.join(", ")
+            );
+        };
+        if entry.family != wanted && entry.family != ModelFamily::Mock {
+            fail!(
+                Config,
+                "model `{model}` is of family {}, this type needs {}",
+                entry.family.name(),
+                wanted.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Every job type that uses a model, with the family it needs (a test of the job module compares
+/// this with its table of types).
+pub const ROUTABLE: &[(&str, ModelFamily)] = &[
+    ("sdxl_image_fast", ModelFamily::Sdxl),
+    ("sdxl_image_high", ModelFamily::Sdxl),
+    ("image_fast", ModelFamily::Wan),
+    ("image_high", ModelFamily::Wan),
+    ("video_fast", ModelFamily::Wan),
+    ("video_high", ModelFamily::Wan),
+    ("image7b_fast_enhanced", ModelFamily::Wan),
+    ("image7b_high_enhanced", ModelFamily::Wan),
+    ("video7b_fast_enhanced", ModelFamily::Wan),
+    ("video7b_high_enhanced", ModelFamily::Wan),
+    ("chat_enhance", ModelFamily::Qwen),
+    ("chat_conversation", ModelFamily::Qwen),
+    ("chat_unrestricted", ModelFamily::Qwen),
+];
+
+fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelSpec> {
+    entry.only(&[
+        "family",
+        "path",
+        "file",
+        "embedded",
+        "config_from",
+        "dtype",
+        "sha256",
+        "scheduler",
+        "width",
+        "height",
+        "memory",
+        "license",
+        "auto_negative",
+    ])?;
+    let Some(family) = entry.text("family")? else {
+        return Err(entry.wrong("family", "is missing; one of sdxl, wan, qwen").into());
+    };
+    let family = entry.checked("family", ModelFamily::from_name(&family))?;
+    let mut model = ModelSpec::new(name, family, read_source(entry, base)?);
+    if let Some(dtype) = entry.text("dtype")? {
+        model.dtype = Some(entry.checked("dtype", dtype_name(&dtype))?);
+    }
+    model.sha256 = read_digests(entry, &model.source)?;
+    model.scheduler = entry.text("scheduler")?;
+    model.width = read_size(entry, "width")?;
+    model.height = read_size(entry, "height")?;
+    model.license = entry.text("license")?;
+    model.memory_bytes = read_memory(entry)?;
+    model.auto_negative = entry.text("auto_negative")?;
+    Ok(model)
+}
+
+fn read_source(entry: &Section<'_, '_>, base: &Path) -> Result<Source> {
+    let path = entry.text("path")?;
+    let file = entry.text("file")?;
+    let config_from = entry.text("config_from")?;
+    if config_from.is_some() && file.is_none() {
+        return Err(entry.wrong("config_from", "goes with `file` only").into());
+    }
+    match (path, file, entry.bool("embedded")?.unwrap_or(false)) {
+        (Some(path), None, false) => Ok(Source::Folder(base.join(path))),
+        (None, Some(file), false) => Ok(Source::SingleFile {
+            path: base.join(file),
+            config_from: config_from.map(|c| base.join(c)),
+        }),
+        (None, None, true) => Ok(Source::Embedded),
+        _ => Err(entry
+            .wrong("path", "an entry needs exactly one of `path` and `file`")
+            .into()),
+    }
+}
+
+fn read_digests(entry: &Section<'_, '_>, source: &Source) -> Result<BTreeMap<String, String>> {
+    let mut digests = BTreeMap::new();
+    if entry.is_table("sha256") {
+        let table = entry.table("sha256")?;
+        for (table, file) in table
+            .iter()
+            .flat_map(|t| t.keys().into_iter().map(move |k| (t, k)))
+        {
+            if let Some(digest) = table.text(&file)? {
+                let digest = table.checked(&file, digest_of(&digest))?;
+                digests.insert(file, digest);
+            }
+        }
+    } else if let Some(digest) = entry.text("sha256")? {
+        let Source::SingleFile { path, .. } = source else {
+            return Err(entry
+                .wrong("sha256", "a folder needs a table { \"file name\" = \"digest\" }")
+                .into());
+        };
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        digests.insert(file, entry.checked("sha256", digest_of(&digest))?);
+    }
+    Ok(digests)
+}
+
+fn digest_of(text: &str) -> Result<String> {
+    let digest = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+    if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+        fail!(
+            Config,
+            "`{}` is no SHA-256 digest: 64 hexadecimal digits",
+            shown(text)
+        );
+    }
+    Ok(digest)
+}
+
+fn read_size(entry: &Section<'_, '_>, key: &str) -> Result<Option<u32>> {
+    match entry.integer(key)? {
+        None => Ok(None),
+        Some(v) if v % 8 == 0 && (64..=4096).contains(&v) => Ok(Some(v as u32)),
+        Some(v) => Err(entry
+            .wrong(
+                key,
+                &format!("is {v}; allowed are multiples of 8 from 64 to 4096"),
+            )
+            .into()),
+    }
+}
+
+fn read_memory(entry: &Section<'_, '_>) -> Result<Option<u64>> {
+    if let Ok(bytes) = entry.integer("memory") {
+        return Ok(bytes);
+    }
+    let Some(text) = entry.text("memory")? else {
+        return Ok(None);
+    };
+    let number = text
+        .strip_suffix("GB")
+        .map(str::trim)
+        .and_then(|n| n.parse::<f64>().ok());
+    match number {
+        Some(gb) if gb > 0.0 && gb < 10_000.0 => Ok(Some((gb * 1e9) as u64)),
+        _ => Err(entry
+            .wrong(
+                "memory",
+                &format!("`{}` is neither bytes nor such as \"9.5 GB\"", shown(&text)),
+            )
+            .into()),
+    }
+}
+
+fn folder_family(folder: &Path) -> Result<ModelFamily> {
+    let read = |file: &str| -> Option<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join(file)).ok()?;
+        serde_json::from_str(&text).ok()
+    };
+    let shown_folder = folder.display();
+    if let Some(index) = read("model_index.json") {
+        let class = index["_class_name"].as_str().unwrap_or_default();
+        return match class {
+            c if c.starts_with("StableDiffusionXL") => Ok(ModelFamily::Sdxl),
+            c if c.starts_with("Wan") => Ok(ModelFamily::Wan),
+            other => fail!(
+                BadInput,
+                "model `{shown_folder}`: pipeline `{}` is neither SDXL nor WAN",
+                shown(other)
+            ),
+        };
+    }
+    if let Some(config) = read("config.json") {
+        let architecture = config["architectures"][0].as_str().unwrap_or_default();
+        if architecture.starts_with("Qwen2") {
+            return Ok(ModelFamily::Qwen);
+        }
+    }
+    fail!(BadInput, "model `{shown_folder}`: the folder holds no readable model_index.json";
+        "name the folder that holds model_index.json")
 }

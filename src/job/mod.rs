@@ -9,9 +9,16 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod fields;
 pub mod kinds;
+pub mod negatives;
+mod node;
+mod parse;
+mod resolve;
 
-pub use kinds::{Family, JobKind};
+pub use kinds::{Family, JobKind, Output};
+pub use parse::{MAX_SPEC_BYTES, Origin, parse};
+pub use resolve::{CountTokens, resolve};
 
 /// A job as asked for. `None` means: not said, use the default.
 ///
