@@ -3,5 +3,6 @@
 mod full_size;
 mod layers;
 mod micro;
+mod parity;
 mod parity_models;
 mod parity_pipeline;

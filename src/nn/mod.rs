@@ -4,4 +4,5 @@ pub mod attention;
 pub mod conv;
 pub mod embeddings;
 pub mod linear;
+pub mod noise;
 pub mod norm;
