@@ -7,14 +7,22 @@ mod harness;
 mod bad_input;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
+/// Full-size layouts account for every tensor.
+mod full_size;
 /// `generate`: pictures, callbacks, machine mode, replay.
 mod generate;
 /// Imports run downward.
 mod layers;
 /// `models` and `doctor`.
 mod looking;
+/// The built-in model draws what is asked.
+mod micro;
 /// Where files go and what is never overwritten.
 mod outputs;
+/// Our arithmetic against stored reference values.
+mod parity;
+mod parity_models;
+mod parity_pipeline;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;
