@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{print, table};
 use crate::cli::Doctor;
 use crate::config::Settings;
+use crate::device::cuda_status;
 use crate::media::manifest::Build;
 use crate::registry::Registry;
 
@@ -43,7 +44,7 @@ impl State {
 /// `Io` when stdout fails.
 pub fn run(args: &Doctor) -> Result<u8> {
     let (configuration, settings) = configuration();
-    let mut checks = vec![build(), processor(), memory(), driver(), configuration];
+    let mut checks = vec![build(), processor(), memory(), gpu(), configuration];
     if let Some(settings) = &settings {
         checks.push(models(args.place.models.as_deref(), settings));
         checks.push(folder("cache", &settings.cache_dir));
@@ -133,27 +134,35 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// The NVIDIA driver, found without loading it.
-fn driver() -> Check {
-    let version = std::fs::read_to_string("/proc/driver/nvidia/version")
+/// GPUs of this build, and the driver whether or not this build can use it.
+fn gpu() -> Check {
+    let status = cuda_status();
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version")
         .ok()
         .and_then(|text| text.lines().next().map(|l| l.trim().to_string()));
     let library = library("libcuda.so.1");
-    let detail = match (&version, &library) {
-        (Some(version), Some(library)) => format!("{version}; {}", library.display()),
-        (Some(version), None) => format!("{version}; but libcuda.so.1 was not found"),
+    let seen = match (&driver, &library) {
+        (Some(driver), Some(library)) => format!("{driver}; {}", library.display()),
+        (Some(driver), None) => format!("{driver}; libcuda.so.1 was not found"),
         (None, Some(library)) => format!("{}, but no driver is running", library.display()),
-        (None, None) => "no NVIDIA driver; --device cpu works without".into(),
+        (None, None) => "no NVIDIA driver on this machine".into(),
     };
-    let usable = version.is_some() && library.is_some();
+    let usable = status.problem.is_empty();
+    let detail = if usable {
+        format!("{} to use; {seen}", status.devices)
+    } else {
+        format!("{}; {seen}; --device cpu works without", status.problem)
+    };
     Check {
-        name: "gpu driver",
+        name: "gpu",
         state: if usable { State::Ok } else { State::Absent },
         detail,
-        facts: json!({"version": version, "library": library, "in_build": cfg!(feature = "cuda")}),
+        facts: json!({"in_build": status.compiled_in, "devices": status.devices, "problem": status.problem,
+            "driver": driver, "library": library}),
     }
 }
 
+/// A shared library in the places where the dynamic linker usually looks.
 fn library(name: &str) -> Option<PathBuf> {
     const USUAL: [&str; 5] = [
         "/usr/lib/x86_64-linux-gnu",

@@ -46,7 +46,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         callback: args.callback.clone(),
         force: args.force,
     };
-    let prepared = prepare::all(gathered, &registry, &settings, &layout)?;
+    let prepared = prepare::all(gathered, &mut registry, &settings, &layout)?;
     let mut reporter = Reporter::new(args.talk.json, volume(args));
     for invalid in &prepared.invalid {
         report_invalid(
@@ -65,7 +65,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         reporter.note(note);
     }
     let failures = if args.dry_run {
-        dry_run::print(&mut reporter, &prepared.tasks, &settings);
+        dry_run::print(&mut reporter, &prepared, &settings);
         Vec::new()
     } else {
         run_all(&mut reporter, &prepared.tasks, &settings)?
@@ -91,7 +91,7 @@ fn volume(args: &Generate) -> Volume {
 /// Runs every task and prints the errors; a signal ends the run.
 fn run_all(reporter: &mut Reporter, tasks: &[Task], settings: &Settings) -> Result<Vec<ErrorKind>> {
     let mut runner = Runner {
-        loader: Loader::new(settings.device.clone(), settings.dtype.clone()),
+        loader: Loader::new(settings)?,
         reporter,
         stop: signals::listen()?,
         callback_format: settings.callback_format,

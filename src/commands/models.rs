@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{find_model, print, surroundings, table};
 use crate::cli::Place;
 use crate::fail;
 use crate::media::manifest::{index_of, read_manifest};
-use crate::progress::stderr_line;
-use crate::registry::{ModelFamily, ModelSpec, Registry, Source};
+use crate::pipelines;
+use crate::progress::{escaped, stderr_line};
+use crate::registry::{ModelSpec, Registry, Source};
+use crate::weights::Report;
 
 /// Prints every model with its place and its routes.
 ///
@@ -88,30 +90,100 @@ fn routes(registry: &Registry, model: &ModelSpec) -> Vec<String> {
         .collect()
 }
 
-/// Checks what would load, without loading it.
+/// Checks what would load, reading only headers, and then the digest of it all.
 ///
 /// # Errors
-/// An unknown or missing model, broken files, tensors that are missing, unused or mis-shaped.
+/// An unknown or missing model, unreadable files; `BadInput` when tensors are missing, unused or
+/// mis-shaped.
 pub fn verify(name: &str, config_from: Option<&Path>, place: &Place, as_json: bool) -> Result<u8> {
-    let (_, registry) = surroundings(place)?;
+    let (settings, registry) = surroundings(place)?;
     let model = find_model(&registry, name, config_from)?;
-    if model.family != ModelFamily::Mock {
-        fail!(
-            NotBuilt,
-            "model `{}`: family {} cannot be verified by this build",
-            model.name,
-            model.family.name()
-        );
-    }
+    let reports = pipelines::verify(&model).with_context(|| format!("model `{}`", model.name))?;
+    let clean = reports.iter().all(Report::is_clean);
+    // The digest of files that would not load is of no use, and takes its time.
+    let hash = match clean {
+        true => Some(pipelines::model_hash(&model, Some(&settings.cache_dir))?),
+        false => None,
+    };
     if as_json {
-        print(&format!(
-            "{}\n",
-            json!({"name": model.name, "ok": true, "tensors": 0})
-        ))?;
+        print(&format!("{}\n", verdict(&model, &reports, hash.as_deref())))?;
     } else {
-        print(&format!("{}: ok, has no weights\n", model.name))?;
+        print(&account(&model, &reports, hash.as_deref()))?;
     }
-    Ok(0)
+    if clean {
+        return Ok(0);
+    }
+    fail!(BadInput, "model `{}`: its tensors do not fit", model.name; "the list names each; a single file of unusual width needs --config-from")
+}
+
+fn verdict(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> Value {
+    let components: Vec<Value> = reports
+        .iter()
+        .map(|r| {
+            json!({
+                "component": r.component,
+                "ok": r.is_clean(),
+                "tensors": r.matched,
+                "bytes": r.bytes,
+                "dtypes": r.dtypes,
+                "missing": r.missing,
+                "unused": r.unused,
+                "mis_shaped": r.mis_shaped,
+            })
+        })
+        .collect();
+    json!({
+        "name": model.name,
+        "family": model.family.name(),
+        "ok": hash.is_some(),
+        "components": components,
+        "sha256": hash,
+    })
+}
+
+/// The account for people: a row a component, then every tensor that does not fit.
+fn account(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> String {
+    let mut rows = vec![
+        [
+            "COMPONENT",
+            "TENSORS",
+            "BYTES",
+            "DTYPE",
+            "MISSING",
+            "UNUSED",
+            "MIS-SHAPED",
+        ]
+        .map(String::from)
+        .to_vec(),
+    ];
+    rows.extend(reports.iter().map(|r| {
+        vec![
+            r.component.clone(),
+            r.matched.to_string(),
+            r.bytes.to_string(),
+            r.dtypes.iter().cloned().collect::<Vec<_>>().join(" "),
+            r.missing.len().to_string(),
+            r.unused.len().to_string(),
+            r.mis_shaped.len().to_string(),
+        ]
+    }));
+    let mut text = table(&rows);
+    for report in reports {
+        for (what, names) in [
+            ("missing", &report.missing),
+            ("unused", &report.unused),
+            ("mis-shaped", &report.mis_shaped),
+        ] {
+            for name in names {
+                text.push_str(&format!("{what}: {} {}\n", report.component, escaped(name)));
+            }
+        }
+    }
+    match hash {
+        Some(hash) => text.push_str(&format!("{}: ok, sha256 {hash}\n", model.name)),
+        None => text.push_str(&format!("{}: does not fit\n", model.name)),
+    }
+    text
 }
 
 /// Prints the manifest of a picture as indented JSON, and on stderr which image of its job it is.

@@ -5,13 +5,19 @@ use serde_json::{Value, json};
 use crate::commands::table;
 use crate::config::Settings;
 use crate::progress::Reporter;
-use crate::runner::loader::count_tokens;
 use crate::runner::{Task, notes};
 
+use super::prepare::Prepared;
+
 /// Prints what would run, as tables or as one JSON object a job.
-pub fn print(reporter: &mut Reporter, tasks: &[Task], settings: &Settings) {
-    for task in tasks {
-        let record = record(task, settings);
+pub fn print(reporter: &mut Reporter, prepared: &Prepared, settings: &Settings) {
+    for task in &prepared.tasks {
+        let mut record = record(task, settings);
+        // A vocabulary that cannot be read is the run's error, not the preview's.
+        if let Ok(tokens) = prepared.counters.count(&task.model, &task.job.prompt) {
+            record["prompt_tokens"] = tokens.into();
+            record["tokens_per_chunk"] = json!(chunks(tokens, task.job.truncate_prompt));
+        }
         if reporter.is_json() {
             reporter.stdout_line(&record.to_string());
         } else {
@@ -63,11 +69,6 @@ fn record(task: &Task, settings: &Settings) -> Value {
         "notes": notes(task),
         "ignored": job.ignored,
     });
-    // Counting needs no weights, only a vocabulary; a model that has none is no reason to fail.
-    if let Ok(tokens) = count_tokens(&task.model, &job.prompt) {
-        record["prompt_tokens"] = tokens.into();
-        record["tokens_per_chunk"] = json!(chunks(tokens, job.truncate_prompt));
-    }
     if let Some(bytes) = task.model.memory_bytes {
         record["memory_bytes"] = bytes.into();
     }

@@ -11,17 +11,18 @@ use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Expect, JobSpec, ResolvedJob, resolve};
 use crate::media::frames::Frame;
 use crate::media::golden;
-use crate::registry::{ModelSpec, Registry};
+use crate::registry::{ModelFamily, ModelSpec, Registry};
 use crate::runner::Task;
-use crate::runner::loader::count_tokens;
+use crate::runner::loader::{TokenCounters, with_native_size};
 use crate::runner::plan::Layout;
 
 /// The jobs of a command line, sorted.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Prepared {
     pub tasks: Vec<Task>,
     pub invalid: Vec<Invalid>,
     pub notes: Vec<String>,
+    pub counters: TokenCounters,
 }
 
 /// A job that cannot start.
@@ -60,7 +61,7 @@ struct Settled {
 /// `Usage` when the places on the command line do not fit these jobs.
 pub fn all(
     gathered: Vec<Result<Gathered, Unread>>,
-    registry: &Registry,
+    registry: &mut Registry,
     settings: &Settings,
     layout: &Layout,
 ) -> Result<Prepared> {
@@ -97,7 +98,7 @@ pub fn all(
             .id
             .clone()
             .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        match settle(&id, &found, registry, settings) {
+        match settle(&id, &found, registry, settings, &prepared.counters) {
             Ok(job) => settled.push(job),
             Err(error) => prepared.invalid.push(refused(id, id_given, found, error)),
         }
@@ -130,15 +131,24 @@ fn conflict(id: &str) -> anyhow::Error {
     .into()
 }
 
-fn settle(id: &str, found: &Gathered, registry: &Registry, settings: &Settings) -> Result<Settled> {
+fn settle(
+    id: &str,
+    found: &Gathered,
+    registry: &mut Registry,
+    settings: &Settings,
+    counters: &TokenCounters,
+) -> Result<Settled> {
+    let named = || format!("job `{id}`");
+    learn_size(&found.spec, registry).with_context(named)?;
     let spec = JobSpec {
         id: Some(id.into()),
         ..found.spec.clone()
     };
-    let mut job = resolve(&spec, registry, settings, &count_tokens)?;
+    let mut job = resolve(&spec, registry, settings, &|model, text| {
+        counters.count(model, text)
+    })?;
     // The manifest holds an id that somebody gave and no drawn one: the same job, the same bytes.
     job.spec.id.clone_from(&found.spec.id);
-    let named = || format!("job `{id}`");
     let model = registry.find(&job.model).with_context(named)?;
     let golden = match &job.spec.expect {
         Some(expect) => {
@@ -148,6 +158,21 @@ fn settle(id: &str, found: &Gathered, registry: &Registry, settings: &Settings) 
         None => None,
     };
     Ok(Settled { job, model, golden })
+}
+
+/// Resolving takes a model's native size from the registry; a model that only its files know is
+/// looked at first. Names that do not exist are left to the resolver, which has the better message.
+fn learn_size(spec: &JobSpec, registry: &mut Registry) -> Result<()> {
+    let routed = || registry.route(spec.job_type.as_deref().unwrap_or("sdxl_image_fast"));
+    let Some(name) = spec.model.as_deref().or_else(routed) else {
+        return Ok(());
+    };
+    if let Ok(model) = registry.find(name)
+        && model.family == ModelFamily::Sdxl
+    {
+        registry.insert(with_native_size(model)?);
+    }
+    Ok(())
 }
 
 fn plan(settled: Vec<Settled>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
