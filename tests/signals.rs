@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::harness::Bench;
 
 /// Far more progress lines than a pipe holds.
+#[expect(clippy::zombie_processes, reason = "the callers wait for it")]
 fn standing(bench: &Bench) -> Child {
     let jobs: String = (0..60)
         .map(|i| format!("- {{id: j{i}, prompt: x, config: {{steps: 150}}}}\n"))
@@ -22,14 +23,15 @@ fn standing(bench: &Bench) -> Child {
         .unwrap();
     // It stands still when the first callbacks are there and no more come.
     let mut before = 0;
-    loop {
+    for _ in 0..200 {
         sleep(Duration::from_millis(300));
         let now = bench.files().len();
         if now == before && now > 3 {
-            return child;
+            break;
         }
         before = now;
     }
+    child
 }
 
 fn send(child: &Child, signal: &str) {
