@@ -1,3 +1,4 @@
 //! The one test binary. Modules:
 
 mod layers;
+mod specs;
