@@ -19,9 +19,10 @@ pub mod pipelines;
 pub mod models;
 pub mod schedulers;
 pub mod tokenizers;
-pub mod weights;
 
 pub mod nn;
+
+pub mod weights;
 
 pub mod device;
 

@@ -1,4 +1,9 @@
 //! The one test binary. Modules:
 
+mod full_size;
 mod layers;
+mod micro;
+mod parity;
+mod parity_models;
+mod parity_pipeline;
 mod specs;

@@ -758,6 +758,16 @@ fn a_flow_scheduler_does_not_fit_sdxl() {
 }
 
 #[test]
+fn an_unknown_scheduler_lists_the_choices() {
+    let words = ["job `j`", "config.scheduler", "eulr", "euler"];
+    unsettled(
+        "id: j\nprompt: x\nscheduler: eulr",
+        ErrorKind::InvalidSpec,
+        &words,
+    );
+}
+
+#[test]
 fn a_missing_prompt_or_model_is_named() {
     unsettled(
         "id: j\nseed: 1",

@@ -1,1 +1,5 @@
-//! (to be written)
+//! Networks, each written like its paper and named like its checkpoint.
+
+pub mod clip;
+pub mod sdxl_unet;
+pub mod sdxl_vae;

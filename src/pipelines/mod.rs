@@ -10,7 +10,13 @@ use anyhow::Result;
 
 use crate::media::frames::Frame;
 
+mod digest;
+pub mod embedded;
 pub mod mock;
+mod open;
+pub mod sdxl;
+
+pub use open::{LoadOptions, model_hash, native_size_px, open, token_counter, verify};
 
 /// What a pipeline tells while it works.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,1 +1,11 @@
-//! (to be written)
+//! Checkpoints to tensors: files, name tables and a strict account of every name.
+
+pub mod checkpoint;
+pub mod files;
+pub mod names;
+pub mod vars;
+
+pub use checkpoint::Checkpoint;
+pub use files::ModelFiles;
+pub use names::{NameTable, Origin};
+pub use vars::{Report, Vars};

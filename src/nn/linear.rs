@@ -1,0 +1,38 @@
+//! Fully connected layers.
+
+use burn::tensor::{Tensor, module};
+
+use crate::weights::Vars;
+
+/// `y = x Wᵀ + b`, with the weight kept `[out, in]` as PyTorch stores it.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    pub weight: Tensor<2>,
+    pub bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Reads `weight` and `bias`.
+    pub fn load(vars: &Vars, input: usize, output: usize) -> Self {
+        Self {
+            weight: vars.get("weight", [output, input]),
+            bias: Some(vars.get("bias", [output])),
+        }
+    }
+
+    /// Reads `weight` of a layer that has no bias.
+    pub fn load_no_bias(vars: &Vars, input: usize, output: usize) -> Self {
+        Self {
+            weight: vars.get("weight", [output, input]),
+            bias: None,
+        }
+    }
+
+    /// # Shapes
+    /// `[.., in]` → `[.., out]`, in the input's dtype.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let weight = self.weight.clone().cast(dtype).transpose();
+        module::linear(x, weight, self.bias.clone().map(|b| b.cast(dtype)))
+    }
+}

@@ -1,0 +1,79 @@
+//! Normalisation with statistics in f32, whatever the dtype of the data.
+
+use burn::tensor::{DType, Tensor, module};
+
+use crate::weights::Vars;
+
+/// Layer normalisation over the last axis (Ba et al. 2016).
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub fn load(vars: &Vars, channels: usize, eps: f64) -> Self {
+        Self {
+            weight: vars.get("weight", [channels]),
+            bias: vars.get("bias", [channels]),
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// `[.., channels]` → the same.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let (weight, bias) = (
+            self.weight.clone().cast(DType::F32),
+            self.bias.clone().cast(DType::F32),
+        );
+        module::layer_norm(x.cast(DType::F32), weight, Some(bias), self.eps).cast(dtype)
+    }
+}
+
+/// Group normalisation (Wu & He 2018) over `[batch, channels, height, width]`.
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    eps: f64,
+}
+
+impl GroupNorm {
+    pub fn load(vars: &Vars, groups: usize, channels: usize, eps: f64) -> Self {
+        Self {
+            weight: vars.get("weight", [channels]),
+            bias: vars.get("bias", [channels]),
+            groups,
+            eps,
+        }
+    }
+
+    /// # Shapes
+    /// `[batch, channels, height, width]` → the same.
+    ///
+    /// # Panics
+    /// If the channels do not divide into the groups.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let dtype = x.dtype();
+        let [batch, channels, height, width] = x.dims();
+        assert_eq!(
+            channels % self.groups,
+            0,
+            "{channels} channels in {} groups",
+            self.groups
+        );
+        let grouped =
+            x.cast(DType::F32)
+                .reshape([batch, self.groups, channels / self.groups * height * width]);
+        let centred = grouped.clone() - grouped.mean_dim(2);
+        let variance = centred.clone().square().mean_dim(2);
+        let normal = centred * (variance + self.eps).sqrt().recip();
+        let affine = |t: &Tensor<1>| t.clone().cast(DType::F32).reshape([1, channels, 1, 1]);
+        let y = normal.reshape([batch, channels, height, width]) * affine(&self.weight) + affine(&self.bias);
+        y.cast(dtype)
+    }
+}

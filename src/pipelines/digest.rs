@@ -1,0 +1,123 @@
+//! SHA-256 of weight files, remembered between runs by path, size and modification time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind};
+
+/// Files below this size are cheaper to digest than to look up.
+const REMEMBERED_FROM_BYTES: u64 = 16 << 20;
+
+/// The digests known so far.
+#[derive(Default)]
+pub struct Digests {
+    store: Option<PathBuf>,
+    known: BTreeMap<String, String>,
+}
+
+impl Digests {
+    /// Reads what earlier runs left in `cache_dir`; an unreadable store only means more work.
+    pub fn open(cache_dir: Option<&Path>) -> Self {
+        let store = cache_dir.map(|dir| dir.join("digests.json"));
+        let known = store
+            .as_ref()
+            .and_then(|path| std::fs::read(path).ok())
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Self { store, known }
+    }
+
+    /// # Errors
+    /// `InputMissing` when the file cannot be opened; reading errors as they come.
+    pub fn of_file(&mut self, path: &Path) -> Result<String> {
+        let mut file = File::open(path).map_err(|e| {
+            Error::new(
+                ErrorKind::InputMissing,
+                format!("model file `{}`: {e}", path.display()),
+            )
+        })?;
+        let metadata = file
+            .metadata()
+            .with_context(|| format!("reading `{}`", path.display()))?;
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let key = format!(
+            "{} {} {}",
+            canonical.display(),
+            metadata.len(),
+            modified.as_nanos()
+        );
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = file
+                .read(&mut buffer)
+                .with_context(|| format!("reading `{}`", path.display()))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+        }
+        let digest = hex(&hasher.finalize());
+        if metadata.len() >= REMEMBERED_FROM_BYTES {
+            self.known.insert(key, digest.clone());
+            self.remember();
+        }
+        Ok(digest)
+    }
+
+    /// The digest of bytes in memory.
+    pub fn of_bytes(bytes: &[u8]) -> String {
+        hex(&Sha256::digest(bytes))
+    }
+
+    /// A store that cannot be written costs time at the next run, nothing else.
+    fn remember(&self) {
+        let Some(store) = &self.store else { return };
+        let Ok(json) = serde_json::to_vec(&self.known) else {
+            return;
+        };
+        let temporary = store.with_extension(format!("{}.tmp", std::process::id()));
+        let written = store
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&temporary, json))
+            .and_then(|()| std::fs::rename(&temporary, store));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_digested_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        std::fs::write(&path, vec![0; REMEMBERED_FROM_BYTES as usize]).unwrap();
+        let first = Digests::open(Some(folder.path())).of_file(&path).unwrap();
+        assert_eq!(first, Digests::open(Some(folder.path())).of_file(&path).unwrap());
+        std::fs::write(&path, vec![1; REMEMBERED_FROM_BYTES as usize + 1]).unwrap();
+        assert_ne!(first, Digests::open(Some(folder.path())).of_file(&path).unwrap());
+    }
+}

@@ -1,0 +1,167 @@
+//! From a registry entry to a loaded pipeline, and what can be said of a model without loading it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+use super::digest::Digests;
+use super::mock::MockPipeline;
+use super::sdxl::SdxlPipeline;
+use super::sdxl::parts::{COMPONENTS, Layout};
+use super::{Event, ImagePipeline, Observer};
+use crate::device::Precision;
+use crate::error::{Error, ErrorKind};
+use crate::fail;
+use crate::registry::{ModelFamily, ModelSpec, Source};
+use crate::weights::{ModelFiles, Report};
+
+/// Where and how to load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    pub device: Device,
+    /// `None`: the registry entry's, else what suits the device.
+    pub precision: Option<Precision>,
+    /// Keeps digests of weight files between runs; `None` computes them each time.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl LoadOptions {
+    /// The number type a model will have.
+    ///
+    /// # Errors
+    /// `Config` when the registry entry names an unknown one.
+    pub fn precision_for(&self, spec: &ModelSpec) -> Result<Precision> {
+        match (&self.precision, &spec.dtype) {
+            (Some(precision), _) => Ok(*precision),
+            (None, Some(name)) => name.parse().map_err(|e: Error| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("models.toml: model `{}`: {e}", spec.name),
+                )
+                .into()
+            }),
+            (None, None) => Ok(Precision::default_for(&self.device)),
+        }
+    }
+}
+
+/// Loads a model that makes images.
+///
+/// # Errors
+/// `NotBuilt` for families that this build cannot run, `Config` when a pinned digest differs, and
+/// whatever is wrong with the files.
+pub fn open(
+    spec: &ModelSpec,
+    options: &LoadOptions,
+    observer: &mut Observer<'_>,
+) -> Result<Box<dyn ImagePipeline>> {
+    check_pins(spec, options.cache_dir.as_deref())?;
+    let precision = options.precision_for(spec)?;
+    observer(Event::Stage("load"))?;
+    match spec.family {
+        ModelFamily::Sdxl => Ok(Box::new(SdxlPipeline::load(spec, &options.device, precision)?)),
+        ModelFamily::Mock => Ok(Box::new(MockPipeline)),
+        family => Err(not_built(spec, family)),
+    }
+}
+
+/// Accounts for every tensor of a model, reading only headers.
+///
+/// # Errors
+/// As [`open`], but tensors that do not fit are in the reports.
+pub fn verify(spec: &ModelSpec) -> Result<Vec<Report>> {
+    match spec.family {
+        ModelFamily::Sdxl => Layout::of(spec)?.verify(),
+        ModelFamily::Mock => Ok(Vec::new()),
+        family => Err(not_built(spec, family)),
+    }
+}
+
+/// The size in pixels that a model was made for, where its files tell.
+///
+/// # Errors
+/// When its configuration cannot be read.
+pub fn native_size_px(spec: &ModelSpec) -> Result<Option<usize>> {
+    match spec.family {
+        ModelFamily::Sdxl => Layout::of(spec)?.native_size_px().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Counts the tokens that a text takes in a model's longest-winded tokenizer.
+///
+/// # Errors
+/// When its vocabulary cannot be read.
+pub fn token_counter(spec: &ModelSpec) -> Result<Box<dyn Fn(&str) -> Result<usize>>> {
+    match spec.family {
+        ModelFamily::Sdxl => {
+            let tokenizers = Layout::of(spec)?.tokenizers()?;
+            Ok(Box::new(move |text| {
+                let [first, second] = &tokenizers;
+                Ok(first.count(text)?.max(second.count(text)?))
+            }))
+        }
+        _ => Ok(Box::new(|text| Ok(text.split_whitespace().count()))),
+    }
+}
+
+/// SHA-256 over everything that decides what a model computes, in hexadecimal.
+///
+/// For a single file it is the file's own digest, as other tools print it.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> {
+    let mut digests = Digests::open(cache_dir);
+    match (&spec.family, &spec.source) {
+        (ModelFamily::Mock, _) => Ok(Digests::of_bytes(b"mock")),
+        (_, Source::SingleFile { path, .. }) => digests.of_file(path),
+        _ => {
+            let files = Layout::of(spec)?.files;
+            let mut lines = String::new();
+            for name in files.deciding(&COMPONENTS)? {
+                let digest = match &files {
+                    ModelFiles::Folder(root) => digests.of_file(&root.join(&name))?,
+                    ModelFiles::Embedded(_) => {
+                        Digests::of_bytes(&files.read(&name)?.expect("listed, so it is there"))
+                    }
+                };
+                lines.push_str(&format!("{digest}  {name}\n"));
+            }
+            Ok(Digests::of_bytes(lines.as_bytes()))
+        }
+    }
+}
+
+/// Compares the files that models.toml pins with their digests.
+fn check_pins(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<()> {
+    let mut digests = Digests::open(cache_dir);
+    for (name, pinned) in &spec.sha256 {
+        let path = match &spec.source {
+            Source::Folder(root) => root.join(name),
+            Source::SingleFile { path, .. } => path.clone(),
+            Source::Embedded => continue,
+        };
+        let found = digests.of_file(&path)?;
+        if !found.eq_ignore_ascii_case(pinned) {
+            fail!(
+                Config, "model `{}`: `{}` has sha256 {found}, models.toml pins {pinned}", spec.name, path.display();
+                "fetch the file again, or correct the pin if you trust this file"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn not_built(spec: &ModelSpec, family: ModelFamily) -> anyhow::Error {
+    Error::new(
+        ErrorKind::NotBuilt,
+        format!(
+            "model `{}`: this build does not run {family:?} models yet",
+            spec.name
+        ),
+    )
+    .hint("SDXL models work; `ourvidz models list` shows them")
+    .into()
+}

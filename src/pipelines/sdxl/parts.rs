@@ -1,0 +1,275 @@
+//! SDXL's networks from a folder, a single file or the binary: one code for loading and verifying.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use burn::tensor::{DType, Device};
+use serde::Deserialize;
+
+use crate::device::{Precision, is_cpu};
+use crate::fail;
+use crate::models::clip::{ClipTextConfig, ClipTextModel};
+use crate::models::sdxl_unet::{UNet, UNetConfig};
+use crate::models::sdxl_vae::{Vae, VaeConfig};
+use crate::pipelines::embedded;
+use crate::registry::{ModelSpec, Source};
+use crate::schedulers::SchedulerConfig;
+use crate::tokenizers::clip::ClipTokenizer;
+use crate::weights::names::is_foreign_to_sdxl;
+use crate::weights::vars::Mode;
+use crate::weights::{Checkpoint, ModelFiles, NameTable, Report, Vars};
+
+/// The components that hold weights, in the order they are loaded.
+pub const COMPONENTS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "vae"];
+
+/// Weights up to this size are widened to the computing type once, at load. Larger ones keep
+/// their stored type on the CPU and are widened layer by layer, so that memory stays near one copy.
+const WIDEN_AT_LOAD_BYTES: u64 = 1 << 30;
+
+/// Where the pieces of one model are.
+pub struct Layout {
+    /// Configurations and tokenizers, and in the folder layout the weights too.
+    pub files: ModelFiles,
+    /// The checkpoint that holds all weights, in the original names.
+    pub single_file: Option<PathBuf>,
+}
+
+/// `model_index.json`, as far as it decides the result.
+#[derive(Debug, Deserialize)]
+struct ModelIndex {
+    #[serde(default = "yes")]
+    force_zeros_for_empty_prompt: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Everything a pipeline needs, loaded.
+pub struct Parts {
+    pub tokenizer: ClipTokenizer,
+    pub tokenizer_2: ClipTokenizer,
+    pub text_encoder: ClipTextModel,
+    pub text_encoder_2: ClipTextModel,
+    pub unet: UNet,
+    pub vae: Vae,
+    pub scheduler: SchedulerConfig,
+    pub force_zeros_for_empty_prompt: bool,
+}
+
+impl Layout {
+    /// # Errors
+    /// `Config` for a built-in name that this build does not hold.
+    pub fn of(spec: &ModelSpec) -> Result<Self> {
+        Ok(match &spec.source {
+            Source::Embedded if spec.name == "micro-sdxl" => Self {
+                files: embedded::MICRO_SDXL,
+                single_file: None,
+            },
+            Source::Embedded => fail!(
+                Config, "model `{}`: no built-in SDXL model of that name", spec.name;
+                "the built-in one is micro-sdxl; give `path` or `file` for others"
+            ),
+            Source::Folder(path) => Self {
+                files: ModelFiles::Folder(path.clone()),
+                single_file: None,
+            },
+            Source::SingleFile { path, config_from } => Self {
+                files: config_from
+                    .clone()
+                    .map_or(embedded::SDXL_BASE, ModelFiles::Folder),
+                single_file: Some(path.clone()),
+            },
+        })
+    }
+
+    /// Both tokenizers; the vocabulary in the binary serves folders that bring none.
+    ///
+    /// # Errors
+    /// When a vocabulary that is there cannot be read.
+    pub fn tokenizers(&self) -> Result<[ClipTokenizer; 2]> {
+        Ok([
+            self.tokenizer("tokenizer", None)?,
+            self.tokenizer("tokenizer_2", Some("!"))?,
+        ])
+    }
+
+    fn tokenizer(&self, component: &str, default_pad: Option<&str>) -> Result<ClipTokenizer> {
+        let read = |name: &str| self.files.read(&format!("{component}/{name}"));
+        let config = read("tokenizer_config.json")?;
+        ClipTokenizer::from_files(
+            &self.files.label(component),
+            read("vocab.json")?.as_deref(),
+            read("merges.txt")?.as_deref(),
+            config.as_deref(),
+            default_pad,
+        )
+    }
+
+    /// Width and height the model was made for, in pixels.
+    ///
+    /// # Errors
+    /// When a configuration is missing or broken.
+    pub fn native_size_px(&self) -> Result<usize> {
+        let unet: UNetConfig = self.files.json("unet/config.json")?;
+        let vae: VaeConfig = self.files.json("vae/config.json")?;
+        vae.check()?;
+        Ok(unet.sample_size * vae.scale_factor())
+    }
+
+    /// The scheduler that belongs to the model.
+    ///
+    /// # Errors
+    /// When its configuration is broken.
+    pub fn scheduler(&self) -> Result<SchedulerConfig> {
+        let relative = "scheduler/scheduler_config.json";
+        match self.files.read(relative)? {
+            Some(json) => SchedulerConfig::from_json(&self.files.label(relative), &json),
+            None => Ok(SchedulerConfig::sdxl()),
+        }
+    }
+
+    fn checkpoint(&self, component: &str) -> Result<(Checkpoint, NameTable)> {
+        let Some(path) = &self.single_file else {
+            let checkpoint = self.files.checkpoint(component)?;
+            let table = NameTable::of_component(component, &checkpoint);
+            return Ok((checkpoint, table));
+        };
+        let table = match component {
+            "text_encoder" => NameTable::SingleFileClipL,
+            "text_encoder_2" => NameTable::SingleFileClipG,
+            "unet" => NameTable::SingleFileUnet,
+            _ => NameTable::SingleFileVae,
+        };
+        Ok((Checkpoint::open(path)?, table))
+    }
+
+    /// Builds one component and accounts for its tensors.
+    fn build<T>(
+        &self,
+        component: &str,
+        target: &Target,
+        make: impl FnOnce(&Vars) -> Result<T>,
+    ) -> Result<(T, Report)> {
+        let (checkpoint, table) = self.checkpoint(component)?;
+        let dtype = target.stored_dtype(component, checkpoint.size_bytes());
+        let vars = Vars::new(component, &checkpoint, table, &target.device, dtype, target.mode);
+        let model = make(&vars).with_context(|| format!("`{}`", self.files.label(component)))?;
+        Ok((model, vars.finish()))
+    }
+
+    fn text_encoder(
+        &self,
+        component: &str,
+        projection: bool,
+        target: &Target,
+    ) -> Result<(ClipTextModel, Report)> {
+        let config: ClipTextConfig = self.files.json(&format!("{component}/config.json"))?;
+        self.build(component, target, |vars| {
+            ClipTextModel::load(vars, config, projection)
+        })
+    }
+
+    fn unet(&self, target: &Target) -> Result<(UNet, Report)> {
+        let config: UNetConfig = self.files.json("unet/config.json")?;
+        self.build("unet", target, |vars| UNet::load(vars, config))
+    }
+
+    fn vae(&self, target: &Target) -> Result<(Vae, Report)> {
+        let config: VaeConfig = self.files.json("vae/config.json")?;
+        self.build("vae", target, |vars| Vae::load(vars, config))
+    }
+
+    /// Loads everything.
+    ///
+    /// # Errors
+    /// Missing, broken or unfitting files, each named.
+    pub fn load(&self, device: &Device, precision: Precision) -> Result<Parts> {
+        let target = Target {
+            device: device.clone(),
+            precision,
+            mode: Mode::Load,
+        };
+        let index: ModelIndex = self.files.json("model_index.json")?;
+        let [tokenizer, tokenizer_2] = self.tokenizers()?;
+        let scheduler = self.scheduler()?;
+        self.foreign()?.into_result()?;
+        let checked = |(model, report): (_, Report)| report.into_result().map(|()| model);
+        Ok(Parts {
+            tokenizer,
+            tokenizer_2,
+            text_encoder: checked(self.text_encoder("text_encoder", false, &target)?)?,
+            text_encoder_2: checked(self.text_encoder("text_encoder_2", true, &target)?)?,
+            unet: self
+                .unet(&target)
+                .and_then(|(model, report)| report.into_result().map(|()| model))?,
+            vae: self
+                .vae(&target)
+                .and_then(|(model, report)| report.into_result().map(|()| model))?,
+            scheduler,
+            force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt,
+        })
+    }
+
+    /// Accounts for every tensor without reading any.
+    ///
+    /// # Errors
+    /// When a configuration or the header of a weight file cannot be read.
+    pub fn verify(&self) -> Result<Vec<Report>> {
+        let target = Target {
+            device: Device::flex(),
+            precision: Precision::F32,
+            mode: Mode::Verify,
+        };
+        let mut reports = vec![
+            self.text_encoder("text_encoder", false, &target)?.1,
+            self.text_encoder("text_encoder_2", true, &target)?.1,
+            self.unet(&target)?.1,
+            self.vae(&target)?.1,
+        ];
+        let foreign = self.foreign()?;
+        if !foreign.is_clean() {
+            reports.push(foreign);
+        }
+        Ok(reports)
+    }
+
+    /// Tensors of a single file that belong to no part of SDXL.
+    fn foreign(&self) -> Result<Report> {
+        let mut report = Report {
+            component: "single file".into(),
+            ..Report::default()
+        };
+        if let Some(path) = &self.single_file {
+            let checkpoint = Checkpoint::open(path)?;
+            report.unused = checkpoint
+                .entries()
+                .map(|(n, _)| n)
+                .filter(|n| is_foreign_to_sdxl(n))
+                .map(String::from)
+                .collect();
+        }
+        Ok(report)
+    }
+}
+
+struct Target {
+    device: Device,
+    precision: Precision,
+    mode: Mode,
+}
+
+impl Target {
+    /// What tensors become in memory; `None` keeps the stored type.
+    fn stored_dtype(&self, component: &str, size_bytes: u64) -> Option<DType> {
+        if is_cpu(&self.device) && size_bytes > WIDEN_AT_LOAD_BYTES {
+            return None;
+        }
+        // The autoencoder overflows in f16: its activations are f32 always.
+        Some(if component == "vae" {
+            DType::F32
+        } else {
+            self.precision.dtype()
+        })
+    }
+}

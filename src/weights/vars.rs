@@ -1,0 +1,277 @@
+//! Named variables of a model while it is built: asks the checkpoint for each, keeps the account.
+//!
+//! A model's constructor asks for every tensor by the diffusers name and the shape that its
+//! configuration implies. The same constructor serves three ends: loading, `models verify`
+//! (names and shapes only, no data read) and the list of what is missing, unused or mis-shaped.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use anyhow::Result;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use half::slice::HalfFloatSliceExt;
+use safetensors::Dtype;
+
+use super::Checkpoint;
+use super::checkpoint::Entry;
+use super::names::{NameTable, Origin};
+use crate::error::{Error, ErrorKind};
+
+/// What does not fit between a model and its checkpoint.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    pub component: String,
+    /// Tensors found and of the right shape.
+    pub matched: usize,
+    pub bytes: u64,
+    pub dtypes: BTreeSet<String>,
+    /// Names that the model needs and the checkpoint lacks.
+    pub missing: Vec<String>,
+    /// Names in the checkpoint that nothing asked for.
+    pub unused: Vec<String>,
+    /// `name: expected [..], found [..]`.
+    pub mis_shaped: Vec<String>,
+}
+
+impl Report {
+    /// True when every name is accounted for.
+    pub fn is_clean(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.mis_shaped.is_empty()
+    }
+
+    /// # Errors
+    /// `BadInput` naming the first few tensors of each kind, unless the account is clean.
+    pub fn into_result(self) -> Result<()> {
+        if self.is_clean() {
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        for (what, names) in [
+            ("missing", &self.missing),
+            ("unused", &self.unused),
+            ("of the wrong shape", &self.mis_shaped),
+        ] {
+            if !names.is_empty() {
+                let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+                let more = if names.len() > 3 { ", …" } else { "" };
+                parts.push(format!("{} {what} ({}{more})", names.len(), shown.join(", ")));
+            }
+        }
+        Err(Error::new(
+            ErrorKind::BadInput,
+            format!(
+                "weights of `{}` do not fit the model: tensors {}",
+                self.component,
+                parts.join("; ")
+            ),
+        )
+        .hint(
+            "`ourvidz models verify NAME` lists them all; a single file of unusual width needs --config-from",
+        )
+        .into())
+    }
+}
+
+/// Whether tensors are read or only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Load,
+    Verify,
+}
+
+struct Shared<'a> {
+    checkpoint: &'a Checkpoint,
+    table: NameTable,
+    device: Device,
+    dtype: Option<DType>,
+    mode: Mode,
+    account: RefCell<Report>,
+    used: RefCell<BTreeSet<String>>,
+}
+
+/// A view into the variables below one prefix, such as `down_blocks.0.resnets.1`.
+#[derive(Clone)]
+pub struct Vars<'a> {
+    shared: Rc<Shared<'a>>,
+    prefix: String,
+}
+
+impl<'a> Vars<'a> {
+    /// `dtype`: what tensors become when loaded; `None` keeps the stored type.
+    pub fn new(
+        component: &str,
+        checkpoint: &'a Checkpoint,
+        table: NameTable,
+        device: &Device,
+        dtype: Option<DType>,
+        mode: Mode,
+    ) -> Self {
+        let account = Report {
+            component: component.to_string(),
+            ..Report::default()
+        };
+        Self {
+            shared: Rc::new(Shared {
+                checkpoint,
+                table,
+                device: device.clone(),
+                dtype,
+                mode,
+                account: RefCell::new(account),
+                used: RefCell::default(),
+            }),
+            prefix: String::new(),
+        }
+    }
+
+    /// The variables below `name`.
+    pub fn at(&self, name: impl std::fmt::Display) -> Self {
+        let prefix = if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        };
+        Self {
+            shared: self.shared.clone(),
+            prefix,
+        }
+    }
+
+    /// The variable `name`, which must have this shape.
+    ///
+    /// A variable that is missing or mis-shaped goes into the account and is replaced by a
+    /// placeholder; [`Vars::finish`] then refuses the model, so the placeholder is never computed with.
+    ///
+    /// # Shapes
+    /// `shape`, row-major as in PyTorch (`[out, in]` for linear, `[out, in, kh, kw]` for convolutions).
+    pub fn get<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
+        let full = self.at(name).prefix;
+        let placeholder = || Tensor::zeros([1; D], &self.shared.device);
+        let Some((origin, entry)) = self.find(&full, &shape) else {
+            return placeholder();
+        };
+        match self.shared.mode {
+            Mode::Verify => placeholder(),
+            Mode::Load => self.load(&origin, &entry, shape),
+        }
+    }
+
+    /// True when the checkpoint has `name` here; for parts that only some checkpoints have.
+    pub fn has(&self, name: &str) -> bool {
+        let full = self.at(name).prefix;
+        self.shared
+            .table
+            .origin(&full)
+            .is_some_and(|origin| self.shared.checkpoint.get(&origin.name).is_some())
+    }
+
+    fn find(&self, full: &str, shape: &[usize]) -> Option<(Origin, Entry)> {
+        let mut account = self.shared.account.borrow_mut();
+        let Some(origin) = self.shared.table.origin(full) else {
+            account.missing.push(full.to_string());
+            return None;
+        };
+        let Some(entry) = self.shared.checkpoint.get(&origin.name) else {
+            account.missing.push(origin.name);
+            return None;
+        };
+        self.shared.used.borrow_mut().insert(origin.name.clone());
+        let expected = origin.stored_shape(shape);
+        if entry.shape != expected && !origin.accepts(&entry.shape, shape) {
+            account.mis_shaped.push(format!(
+                "{}: expected {expected:?}, found {:?}",
+                origin.name, entry.shape
+            ));
+            return None;
+        }
+        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32) {
+            account.mis_shaped.push(format!(
+                "{}: expected F16, BF16 or F32, found {:?}",
+                origin.name, entry.dtype
+            ));
+            return None;
+        }
+        account.matched += 1;
+        account.bytes += self.shared.checkpoint.bytes(entry).len() as u64 / origin.parts() as u64;
+        account.dtypes.insert(format!("{:?}", entry.dtype));
+        Some((origin, entry.clone()))
+    }
+
+    fn load<const D: usize>(&self, origin: &Origin, entry: &Entry, shape: [usize; D]) -> Tensor<D> {
+        let bytes = self.shared.checkpoint.bytes(entry);
+        let part = origin.byte_range(bytes.len());
+        let device = &self.shared.device;
+        let data = match (entry.dtype, self.shared.dtype) {
+            (Dtype::F16, Some(DType::F32)) => TensorData::new(widen_f16(&bytes[part]), shape),
+            (Dtype::BF16, Some(DType::F32)) => TensorData::new(widen_bf16(&bytes[part]), shape),
+            _ => TensorData::from_bytes_vec(bytes[part].to_vec(), shape, stored_dtype(entry.dtype)),
+        };
+        let stored = data.dtype();
+        let tensor = Tensor::<D>::from_data(data, (device, stored));
+        if origin.is_last_part() {
+            self.shared.checkpoint.release(entry);
+        }
+        let tensor = match self.shared.dtype {
+            Some(dtype) if dtype != stored => tensor.cast(dtype),
+            _ => tensor,
+        };
+        if origin.transposed {
+            transposed(tensor)
+        } else {
+            tensor
+        }
+    }
+
+    /// Closes the account: adds what nobody asked for.
+    pub fn finish(self) -> Report {
+        let mut account = self.shared.account.borrow().clone();
+        let used = self.shared.used.borrow();
+        account.unused = self
+            .shared
+            .checkpoint
+            .entries()
+            .map(|(name, _)| name)
+            .filter(|name| self.shared.table.owns(name) && !used.contains(*name))
+            .map(str::to_string)
+            .collect();
+        account
+    }
+}
+
+fn transposed<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    assert_eq!(D, 2, "only matrices are stored transposed");
+    let [rows, columns] = [tensor.dims()[0], tensor.dims()[1]];
+    let data: Tensor<2> = tensor.reshape([columns, rows]);
+    let back = data.transpose();
+    let dims = back.dims();
+    let mut shape = [0; D];
+    shape.copy_from_slice(&dims);
+    back.reshape(shape)
+}
+
+fn stored_dtype(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        other => unreachable!("`find` lets only floats through, not {other:?}"),
+    }
+}
+
+fn widen_f16(bytes: &[u8]) -> Vec<f32> {
+    let halves: Vec<half::f16> = bytes
+        .chunks_exact(2)
+        .map(|b| half::f16::from_le_bytes([b[0], b[1]]))
+        .collect();
+    let mut wide = vec![0.0; halves.len()];
+    halves.convert_to_f32_slice(&mut wide);
+    wide
+}
+
+fn widen_bf16(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(2)
+        .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
+        .collect()
+}
