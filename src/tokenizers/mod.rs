@@ -1,1 +1,3 @@
-//! (to be written)
+//! Text to token ids.
+
+pub mod clip;
