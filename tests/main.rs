@@ -6,3 +6,4 @@ mod micro;
 mod parity;
 mod parity_models;
 mod parity_pipeline;
+mod specs;
