@@ -3,9 +3,9 @@
 //! Radford et al. 2021 (arXiv 2103.00020). Ids agree with transformers'
 //! `models/clip/tokenization_clip.py`, whose normaliser and splitting rules are set up here.
 
-use std::path::Path;
+use std::borrow::Cow;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::replace::ReplacePattern;
@@ -153,6 +153,9 @@ pub struct ClipTokenizer {
     max_length: usize,
 }
 
+/// The content of a file of that name, or `None` where there is none.
+pub type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Cow<'static, [u8]>>> + 'a;
+
 impl ClipTokenizer {
     /// From the contents of `vocab.json` and `merges.txt`.
     ///
@@ -201,38 +204,23 @@ impl ClipTokenizer {
         Self::from_parts(vocab, merges, special)
     }
 
-    /// A tokenizer folder of a model: `vocab.json` and `merges.txt`, or `tokenizer.json`.
+    /// From a model's tokenizer folder: `vocab.json` and `merges.txt`, or `tokenizer.json`, or, where
+    /// it has neither, the vocabulary in the binary. `read` gives a file's content, `None` without it.
     ///
     /// # Errors
-    /// `InputMissing` without either, `BadInput` if a file is broken, `Io` if one cannot be read.
-    pub fn from_folder(folder: &Path) -> Result<Self> {
-        let read = |name: &str| -> Result<Option<Vec<u8>>> {
-            let path = folder.join(name);
-            if !path.is_file() {
-                return Ok(None);
-            }
-            let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            Ok(Some(bytes))
+    /// `BadInput` if a file is broken; reading errors as they come.
+    pub fn from_files(read: &ReadFile<'_>, default: SpecialTokens) -> Result<Self> {
+        let special = match read("tokenizer_config.json")? {
+            Some(config) => SpecialTokens::from_json(&config, read("special_tokens_map.json")?.as_deref())?,
+            None => default,
         };
-        let load = || -> Result<Self> {
-            let special = match read("tokenizer_config.json")? {
-                Some(config) => {
-                    SpecialTokens::from_json(&config, read("special_tokens_map.json")?.as_deref())?
-                }
-                None => SpecialTokens::default(),
-            };
-            if let (Some(vocab), Some(merges)) = (read("vocab.json")?, read("merges.txt")?) {
-                return Self::from_vocab_and_merges(&vocab, &merges, &special);
-            }
-            match read("tokenizer.json")? {
-                Some(json) => Self::from_tokenizer_json(&json, &special),
-                None => crate::fail!(
-                    InputMissing,
-                    "no vocab.json with merges.txt and no tokenizer.json"
-                ),
-            }
-        };
-        load().with_context(|| format!("tokenizer {}", folder.display()))
+        if let (Some(vocab), Some(merges)) = (read("vocab.json")?, read("merges.txt")?) {
+            return Self::from_vocab_and_merges(&vocab, &merges, &special);
+        }
+        match read("tokenizer.json")? {
+            Some(json) => Self::from_tokenizer_json(&json, &special),
+            None => Self::embedded(&special),
+        }
     }
 
     fn from_parts(
@@ -469,16 +457,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_tokenizer_is_missing_input() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let error = ClipTokenizer::from_folder(folder.path()).unwrap_err();
-        assert_eq!(kind_of(&error), ErrorKind::InputMissing);
-        std::fs::write(folder.path().join("vocab.json"), VOCAB).expect("written");
-        std::fs::write(folder.path().join("merges.txt"), "").expect("written");
-        assert_eq!(
-            kind_of(&ClipTokenizer::from_folder(folder.path()).unwrap_err()),
-            ErrorKind::BadInput
-        );
+    fn a_folder_without_a_vocabulary_uses_the_one_in_the_binary() {
+        let tokenizer = ClipTokenizer::from_files(&|_| Ok(None), SpecialTokens::sdxl_second());
+        assert_eq!(tokenizer.expect("embedded").pad_id(), 0);
+        let broken = |name: &str| Ok((name == "vocab.json" || name == "merges.txt").then(|| b"[]".to_vec().into()));
+        let error = ClipTokenizer::from_files(&broken, SpecialTokens::default()).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::BadInput);
     }
 
     #[test]
