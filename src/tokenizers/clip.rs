@@ -88,7 +88,14 @@ impl SpecialTokens {
     /// `BadInput` if either is no JSON object or a value has the wrong type.
     pub fn from_json(tokenizer_config: &[u8], special_tokens_map: Option<&[u8]>) -> Result<Self> {
         let mut tokens = Self::default();
-        tokens.read_config(tokenizer_config)?;
+        let config = object("tokenizer_config.json", tokenizer_config)?;
+        tokens.read("tokenizer_config.json", &config)?;
+        // Some configurations say 1e30 for "no limit".
+        if let Some(length) = config.get("model_max_length").and_then(Value::as_u64)
+            && (3..=4096).contains(&length)
+        {
+            tokens.max_length = length as usize;
+        }
         if let Some(map) = special_tokens_map {
             tokens.read(
                 "special_tokens_map.json",
@@ -96,18 +103,6 @@ impl SpecialTokens {
             )?;
         }
         Ok(tokens)
-    }
-
-    fn read_config(&mut self, json: &[u8]) -> Result<()> {
-        let config = object("tokenizer_config.json", json)?;
-        self.read("tokenizer_config.json", &config)?;
-        // Some configurations say 1e30 for "no limit".
-        if let Some(length) = config.get("model_max_length").and_then(Value::as_u64)
-            && (3..=4096).contains(&length)
-        {
-            self.max_length = length as usize;
-        }
-        Ok(())
     }
 
     fn read(&mut self, file: &str, fields: &Map<String, Value>) -> Result<()> {
@@ -311,7 +306,7 @@ impl ClipTokenizer {
     /// As [`Self::encode`].
     pub fn chunks(&self, text: &str, truncate: bool) -> Result<Vec<Vec<u32>>> {
         let ids = self.encode(text)?;
-        let room = self.chunk_tokens();
+        let room = self.max_length - 2;
         let parts: Vec<&[u32]> = match ids.is_empty() {
             true => vec![&[]],
             false => ids.chunks(room).collect(),
@@ -326,9 +321,9 @@ impl ClipTokenizer {
     /// If there are more ids than fit between begin and end mark.
     pub fn chunk(&self, ids: &[u32]) -> Vec<u32> {
         assert!(
-            ids.len() <= self.chunk_tokens(),
+            ids.len() <= self.max_length - 2,
             "a chunk holds {} ids, got {}",
-            self.chunk_tokens(),
+            self.max_length - 2,
             ids.len()
         );
         let mut chunk = Vec::with_capacity(self.max_length);
@@ -337,11 +332,6 @@ impl ClipTokenizer {
         chunk.push(self.eos);
         chunk.resize(self.max_length, self.pad);
         chunk
-    }
-
-    /// Tokens of text per chunk, 75 for CLIP.
-    pub fn chunk_tokens(&self) -> usize {
-        self.max_length - 2
     }
 
     /// The id of the begin mark.
@@ -470,28 +460,10 @@ mod tests {
     fn a_folder_without_a_vocabulary_uses_the_one_in_the_binary() {
         let tokenizer = ClipTokenizer::from_files(&|_| Ok(None), SpecialTokens::sdxl_second());
         assert_eq!(tokenizer.expect("embedded").pad_id(), 0);
-        let broken = |name: &str| Ok((name == "vocab.json" || name == "merges.txt").then(|| b"[]".to_vec().into()));
+        let broken =
+            |name: &str| Ok((name == "vocab.json" || name == "merges.txt").then(|| b"[]".to_vec().into()));
         let error = ClipTokenizer::from_files(&broken, SpecialTokens::default()).unwrap_err();
         assert_eq!(kind_of(&error), ErrorKind::BadInput);
-    }
-
-    #[test]
-    fn files_that_a_model_lacks_are_replaced_where_that_is_safe() {
-        let from =
-            |vocab, merges, config, pad| ClipTokenizer::from_files("x/tokenizer", vocab, merges, config, pad);
-        let embedded = from(None, None, None, Some("!")).expect("embedded");
-        assert_eq!(
-            (embedded.bos_id(), embedded.pad_id(), embedded.chunk_tokens()),
-            (49406, 0, 75)
-        );
-        let config: &[u8] = br#"{"pad_token": "<|endoftext|>", "model_max_length": 1e30}"#;
-        let configured = from(None, None, Some(config), Some("!")).expect("embedded");
-        assert_eq!((configured.pad_id(), configured.max_length()), (49407, 77));
-        for (vocab, merges) in [(Some(VOCAB), None), (None, Some(VOCAB))] {
-            let error = from(vocab, merges, None, None).unwrap_err();
-            assert_eq!(kind_of(&error), ErrorKind::InputMissing);
-            assert!(error.to_string().contains("x/tokenizer"), "{error}");
-        }
     }
 
     #[test]
