@@ -21,8 +21,12 @@ mod micro;
 mod outputs;
 /// Our arithmetic against stored reference values.
 mod parity;
+/// Networks against diffusers and transformers.
 mod parity_models;
+/// Whole pipelines against diffusers' pictures.
 mod parity_pipeline;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;
+/// Specs that people and producers send.
+mod specs;
