@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::harness::Bench;
 
 /// Far more progress lines than a pipe holds.
-#[expect(clippy::zombie_processes, reason = "the callers wait for it")]
 fn standing(bench: &Bench) -> Child {
     let jobs: String = (0..60)
         .map(|i| format!("- {{id: j{i}, prompt: x, config: {{steps: 150}}}}\n"))
