@@ -4,6 +4,7 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
 
 use crate::device;
+use crate::nn::in_dtype;
 use crate::weights::Vars;
 
 /// A 2-D convolution with bias and the same padding on all sides.
@@ -40,7 +41,7 @@ impl Conv2d {
     /// `[batch, in, height, width]` → `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
-        let (weight, bias) = (self.weight.clone().cast(dtype), self.bias.clone().cast(dtype));
+        let (weight, bias) = (in_dtype(&self.weight, dtype), self.bias.clone().cast(dtype));
         if device::is_cpu(&x.device()) && self.columns(&x) <= MATMUL_COLUMNS {
             return conv2d_by_matmul(x, weight, bias, self.stride, self.padding);
         }

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, module};
 
+use crate::nn::in_dtype;
 use crate::weights::Vars;
 
 /// `y = x Wᵀ + b`, with the weight kept `[out, in]` as PyTorch stores it.
@@ -32,7 +33,7 @@ impl Linear {
     /// `[.., in]` → `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
-        let weight = self.weight.clone().cast(dtype).transpose();
+        let weight = in_dtype(&self.weight, dtype).transpose();
         module::linear(x, weight, self.bias.clone().map(|b| b.cast(dtype)))
     }
 }

@@ -199,6 +199,7 @@ impl<'a> Vars<'a> {
     }
 
     fn load<const D: usize>(&self, origin: &Origin, entry: &Entry, shape: [usize; D]) -> Tensor<D> {
+        self.shared.checkpoint.prefetch(entry);
         let bytes = self.shared.checkpoint.bytes(entry);
         let part = origin.byte_range(bytes.len());
         let device = &self.shared.device;
@@ -259,7 +260,8 @@ fn stored_dtype(dtype: Dtype) -> DType {
     }
 }
 
-fn widen_f16(bytes: &[u8]) -> Vec<f32> {
+/// Little-endian half floats to f32, with the processor's conversion where it has one.
+pub fn widen_f16(bytes: &[u8]) -> Vec<f32> {
     let halves: Vec<half::f16> = bytes
         .chunks_exact(2)
         .map(|b| half::f16::from_le_bytes([b[0], b[1]]))
