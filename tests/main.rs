@@ -5,3 +5,4 @@ mod layers;
 mod micro;
 mod parity_models;
 mod parity_pipeline;
+mod parity_wan;

@@ -1,1 +1,4 @@
-//! (to be written)
+//! Text to token ids.
+
+pub mod clip;
+pub mod json;
