@@ -3,6 +3,7 @@
 mod full_size;
 mod layers;
 mod micro;
+mod parity;
 mod parity_models;
 mod parity_pipeline;
 mod parity_wan;

@@ -1,0 +1,102 @@
+//! What a network's output means, and the clean latents it implies.
+
+use anyhow::Result;
+use burn::tensor::Tensor;
+
+use super::config::SchedulerConfig;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Prediction {
+    /// The noise.
+    Epsilon,
+    /// Salimans & Ho 2022 (arXiv 2202.00512): `alpha * noise - sigma * x0`.
+    Velocity,
+    /// The clean latents.
+    Sample,
+    /// Lipman et al. 2022 (arXiv 2210.02747): `noise - x0`.
+    Flow,
+}
+
+use Prediction::{Epsilon, Flow, Sample, Velocity};
+
+impl Prediction {
+    pub fn new(config: &SchedulerConfig, allowed: &[(&str, Prediction)]) -> Result<Self> {
+        config.choice("prediction_type", "epsilon", allowed)
+    }
+
+    /// x0 from `sample = alpha * x0 + sigma * noise`.
+    pub fn denoised<const D: usize>(
+        self,
+        output: Tensor<D>,
+        sample: Tensor<D>,
+        alpha: f64,
+        sigma: f64,
+    ) -> Tensor<D> {
+        match self {
+            Epsilon => (sample - output * sigma) / alpha,
+            Velocity => sample * alpha - output * sigma,
+            Sample => output,
+            Flow => sample - output * sigma,
+        }
+    }
+
+    /// x0 from `sample = x0 + sigma * noise`, where the network saw `sample / sqrt(sigma^2 + 1)`.
+    pub fn denoised_unscaled<const D: usize>(
+        self,
+        output: Tensor<D>,
+        sample: Tensor<D>,
+        sigma: f64,
+    ) -> Tensor<D> {
+        match self {
+            Epsilon | Flow => sample - output * sigma,
+            Velocity => {
+                let scale = sigma * sigma + 1.0;
+                output * (-sigma / scale.sqrt()) + sample / scale
+            }
+            Sample => output,
+        }
+    }
+}
+
+pub(super) const DIFFUSION: &[(&str, Prediction)] = &[
+    ("epsilon", Epsilon),
+    ("v_prediction", Velocity),
+    ("sample", Sample),
+];
+
+pub(super) const EPSILON_OR_VELOCITY: &[(&str, Prediction)] =
+    &[("epsilon", Epsilon), ("v_prediction", Velocity)];
+
+pub(super) const DIFFUSION_OR_FLOW: &[(&str, Prediction)] = &[
+    ("epsilon", Epsilon),
+    ("v_prediction", Velocity),
+    ("sample", Sample),
+    ("flow_prediction", Flow),
+];
+
+/// Signal and noise of a level: variance-preserving, or on a straight line for flow models.
+pub(super) fn alpha_sigma(sigma: f64, flow: bool) -> (f64, f64) {
+    if flow {
+        (1.0 - sigma, sigma)
+    } else {
+        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+        (alpha, sigma * alpha)
+    }
+}
+
+/// Half the logarithm of the signal-to-noise ratio; infinite without noise.
+pub(super) fn lambda(sigma: f64, flow: bool) -> f64 {
+    let (alpha, sigma) = alpha_sigma(sigma, flow);
+    alpha.ln() - sigma.ln()
+}
+
+/// `flow_prediction` and `use_flow_sigmas` only make sense together.
+pub(super) fn flow_sigmas(config: &SchedulerConfig, prediction: Prediction) -> Result<bool> {
+    let flow = config.flag("use_flow_sigmas", false)?;
+    if flow == (prediction == Flow) {
+        return Ok(flow);
+    }
+    let needed = if flow { "false without" } else { "true with" };
+    let allowed = format!("{needed} prediction_type `flow_prediction`");
+    Err(config.not_built("use_flow_sigmas", &flow.to_string(), &allowed))
+}
