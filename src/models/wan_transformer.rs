@@ -102,6 +102,23 @@ impl WanTransformerConfig {
         self.num_attention_heads * self.attention_head_dim
     }
 
+    /// How many patches latents of so many frames, rows and columns make along each axis.
+    ///
+    /// # Errors
+    /// `InvalidSpec` when the model has fewer positions than that.
+    pub fn patches(&self, [frames, height, width]: [usize; 3]) -> Result<[usize; 3]> {
+        let [t, h, w] = self.patch_size;
+        let patches = [frames / t, height / h, width / w];
+        let most = self.rope_max_seq_len;
+        if patches.iter().any(|&n| n > most) {
+            fail!(
+                InvalidSpec,
+                "size is {patches:?} patches (frames, rows, columns); this model has {most} positions an axis"
+            );
+        }
+        Ok(patches)
+    }
+
     /// # Errors
     /// `BadInput` for values that this transformer does not implement.
     pub fn check(&self) -> Result<()> {
@@ -266,20 +283,12 @@ impl WanTransformer {
         unpatchify(patches.cast(DType::F32), dims, &self.config)
     }
 
-    /// The table of positions for latents of that size.
+    /// The table of positions for latents of that size; see [`WanTransformerConfig::patches`].
     ///
     /// # Errors
     /// `InvalidSpec` when the model has fewer positions than the size needs.
-    pub fn rope(&self, [frames, height, width]: [usize; 3], device: &Device) -> Result<Rope3d> {
-        let [t, h, w] = self.config.patch_size;
-        let patches = [frames / t, height / h, width / w];
-        let most = self.config.rope_max_seq_len;
-        if patches.iter().any(|&n| n > most) {
-            fail!(
-                InvalidSpec,
-                "size is {patches:?} patches (frames, rows, columns); this model has {most} positions an axis"
-            );
-        }
+    pub fn rope(&self, latents: [usize; 3], device: &Device) -> Result<Rope3d> {
+        let patches = self.config.patches(latents)?;
         Ok(Rope3d::new(self.config.attention_head_dim, patches, device))
     }
 }

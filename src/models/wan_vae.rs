@@ -82,7 +82,10 @@ impl WanVaeConfig {
             "temperal_downsample must have one value less than dim_mult"
         } else if self.in_channels != 3 || self.out_channels != 3 {
             "in_channels and out_channels must be 3"
-        } else if self.z_dim == 0 || widths.contains(&0) || self.dim_mult.contains(&0) || self.num_res_blocks == 0
+        } else if self.z_dim == 0
+            || widths.contains(&0)
+            || self.dim_mult.contains(&0)
+            || self.num_res_blocks == 0
         {
             "z_dim, base_dim, dim_mult and num_res_blocks must be above 0"
         } else if widths
@@ -184,9 +187,7 @@ impl WanVae {
         each: &mut dyn FnMut(Tensor<5>) -> Result<()>,
     ) -> Result<()> {
         let frames = latents.dims()[2];
-        let latents = self
-            .post_quant_conv
-            .forward(latents, &mut FrameCache::default());
+        let latents = self.post_quant_conv.forward(latents, &mut FrameCache::default());
         let mut cache = FrameCache::default();
         for i in 0..frames {
             cache.next_chunk();
@@ -500,12 +501,8 @@ impl ResidualBlock {
             Some(conv) => conv.forward(x.clone(), cache),
             None => x.clone(),
         };
-        let y = self
-            .conv1
-            .forward(activation::silu(self.norm1.forward(x)), cache);
-        let y = self
-            .conv2
-            .forward(activation::silu(self.norm2.forward(y)), cache);
+        let y = self.conv1.forward(activation::silu(self.norm1.forward(x)), cache);
+        let y = self.conv2.forward(activation::silu(self.norm2.forward(y)), cache);
         shortcut + y
     }
 }

@@ -44,11 +44,9 @@ impl FrameCache {
     /// the layer's turn.
     fn behind_past(&mut self, x: Tensor<5>, frames: usize) -> Tensor<5> {
         let [batch, channels, _, height, width] = x.dims();
-        let past = self
-            .slot()
-            .frames
-            .take()
-            .unwrap_or_else(|| Tensor::zeros([batch, channels, frames, height, width], (&x.device(), x.dtype())));
+        let past = self.slot().frames.take().unwrap_or_else(|| {
+            Tensor::zeros([batch, channels, frames, height, width], (&x.device(), x.dtype()))
+        });
         let joined = Tensor::cat(vec![past, x], 2);
         self.remember(&joined, frames);
         joined

@@ -9,6 +9,8 @@ use super::digest::Digests;
 use super::mock::MockPipeline;
 use super::sdxl::SdxlPipeline;
 use super::sdxl::parts::{COMPONENTS, Layout};
+use super::video::VideoPipeline;
+use super::wan::{self, Residency, WanPipeline};
 use super::{Event, ImagePipeline, Observer};
 use crate::device::Precision;
 use crate::error::{Error, ErrorKind};
@@ -66,6 +68,30 @@ pub fn open(
     }
 }
 
+/// Opens a model that makes videos; its networks are loaded when their stage begins.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_video(
+    spec: &ModelSpec,
+    options: &LoadOptions,
+    residency: Residency,
+    observer: &mut Observer<'_>,
+) -> Result<Box<dyn VideoPipeline>> {
+    check_pins(spec, options.cache_dir.as_deref())?;
+    let precision = options.precision_for(spec)?;
+    observer(Event::Stage("load"))?;
+    match spec.family {
+        ModelFamily::Wan => Ok(Box::new(WanPipeline::open(
+            spec,
+            &options.device,
+            precision,
+            residency,
+        )?)),
+        family => Err(not_built(spec, family)),
+    }
+}
+
 /// Accounts for every tensor of a model, reading only headers.
 ///
 /// # Errors
@@ -73,6 +99,7 @@ pub fn open(
 pub fn verify(spec: &ModelSpec) -> Result<Vec<Report>> {
     match spec.family {
         ModelFamily::Sdxl => Layout::of(spec)?.verify(),
+        ModelFamily::Wan => wan::parts::Layout::of(spec)?.verify(),
         ModelFamily::Mock => Ok(Vec::new()),
         family => Err(not_built(spec, family)),
     }

@@ -47,9 +47,9 @@ pub(super) fn tensors(file: &[u8], label: &str) -> Result<Vec<Place>> {
                 .get(&format!("{root}data/{}", tensor.storage.key))
                 .ok_or_else(|| at.broken(&format!("storage `{}` is missing", tensor.storage.key)))?;
             Ok(Place {
-                bytes: tensor.bytes_in(storage).map_err(|e| {
-                    at.broken(&format!("tensor `{name}`: {e}"))
-                })?,
+                bytes: tensor
+                    .bytes_in(storage)
+                    .map_err(|e| at.broken(&format!("tensor `{name}`: {e}")))?,
                 name,
                 dtype: tensor.storage.dtype,
                 shape: tensor.shape,
@@ -75,7 +75,10 @@ impl Context<'_> {
     fn refused(&self, what: &str) -> Error {
         Error::new(
             ErrorKind::Config,
-            format!("weights `{}`: the file holds more than tensors: {what}; refused, nothing was executed", self.label),
+            format!(
+                "weights `{}`: the file holds more than tensors: {what}; refused, nothing was executed",
+                self.label
+            ),
         )
         .hint("do not trust this file; use the model's .safetensors release")
     }
@@ -107,7 +110,9 @@ impl StoredTensor<'_> {
             return Err(format!("not stored row by row (stride {:?})", self.stride));
         }
         let start = product(self.offset, &item)?;
-        let end = product(elements, &item)?.checked_add(start).ok_or_else(overflow)?;
+        let end = product(elements, &item)?
+            .checked_add(start)
+            .ok_or_else(overflow)?;
         let stored = product(self.storage.elements, &item)?.min(storage.len());
         if end > stored {
             return Err(format!("needs {end} bytes of a storage of {stored}"));
@@ -385,7 +390,10 @@ impl<'a> Machine<'a> {
             Value::Int(elements),
         ] = items[..]
         else {
-            return Err(self.at.refused("a reference to something that is no storage").into());
+            return Err(self
+                .at
+                .refused("a reference to something that is no storage")
+                .into());
         };
         self.stack.push(Value::Storage(Storage {
             key,
@@ -404,16 +412,7 @@ impl<'a> Machine<'a> {
         match (function, &arguments[..]) {
             (Global::OrderedDict, []) => self.new_dict(),
             (Global::RebuildParameter, [tensor @ Value::Tensor(_), _, _]) => self.stack.push(*tensor),
-            (
-                Global::RebuildTensor,
-                [
-                    Value::Storage(storage),
-                    Value::Int(offset),
-                    shape,
-                    stride,
-                    ..,
-                ],
-            ) => {
+            (Global::RebuildTensor, [Value::Storage(storage), Value::Int(offset), shape, stride, ..]) => {
                 let tensor = StoredTensor {
                     storage: *storage,
                     offset: self.size(*offset)?,
@@ -497,10 +496,9 @@ impl<'a> Machine<'a> {
                 (Value::Text(name), Value::Tensor(index)) => {
                     Ok((name.to_string(), self.tensors[*index].clone()))
                 }
-                (Value::Text(name), other) => Err(self
-                    .at
-                    .refused(&format!("`{name}` is {}", other.kind()))
-                    .into()),
+                (Value::Text(name), other) => {
+                    Err(self.at.refused(&format!("`{name}` is {}", other.kind())).into())
+                }
                 (other, _) => Err(self
                     .at
                     .refused(&format!("{} in place of a name", other.kind()))

@@ -288,7 +288,10 @@ impl RowTable {
     /// # Panics
     /// If an index is out of range, or the table was missing and its model refused.
     pub fn select(&self, indices: &[u32], device: &Device) -> Tensor<2> {
-        let (source, entry) = self.stored.as_ref().expect("a model with a missing table is refused");
+        let (source, entry) = self
+            .stored
+            .as_ref()
+            .expect("a model with a missing table is refused");
         let [rows, channels] = self.shape;
         let bytes = &source.bytes()[entry.range()];
         let row_bytes = bytes.len() / rows;
