@@ -1,1 +1,360 @@
-//! (to be written)
+//! The command line as types. Parsing has no effects; `commands` gives the words their meaning.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Commands of the specification that this build does not have yet.
+pub const COMMANDS_NOT_BUILT: &[&str] = &["enhance", "queue-drain", "bench"];
+
+/// Flags of `generate` that this build does not have yet.
+pub const FLAGS_NOT_BUILT: &[&str] = &[
+    "-i",
+    "--init-img",
+    "--strength",
+    "--reference-strength",
+    "--first-frame",
+    "--last-frame",
+    "--frames",
+    "--fps",
+    "--flow-shift",
+    "--lora",
+    "--vae-tiling",
+    "--format",
+    "--callback-url",
+];
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "ourvidz",
+    version,
+    about = "Images from prompts and job specs, on your own machine"
+)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make pictures from a prompt, from job specs or from an earlier picture
+    Generate(Box<Generate>),
+    /// Look at models and at what made a picture
+    Models(Models),
+    /// Show devices, memory, configuration and what this build can do
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+const GENERATE_HELP: &str = "\
+Examples:
+  ourvidz generate \"a red circle on a white background\"
+  ourvidz generate -p \"a blue star\" -s 7 -b 3 -o star.png
+  ourvidz generate jobs/*.yaml --json
+  cat job.json | ourvidz generate -
+  ourvidz generate --from star-0.png --steps 25
+
+Files: without --output a job writes ourvidz-out/ID/INDEX.png and callback.json beside it. With
+`-o file.png` several images get -0, -1, … before the extension; with `-o folder/` they are
+folder/ID-INDEX.png. A different file in the way is kept and the job refused, unless --output names
+that one file and it is a picture of ours, or --force is given. callback.json of another job is
+kept too: this job's then is ID.callback.json.
+
+Exit codes: 0 done; 1 some of several jobs failed; 2 usage; 65 invalid spec; 66 input or model
+missing; 69 unavailable or not built; 70 internal; 73 cannot write; 74 I/O; 77 refused; 78
+configuration; 130/143 stopped. One job: its own code. Several: the worst of 70, 78, 74, 73, 69, 1.";
+
+#[derive(Debug, Args, Default)]
+#[command(after_help = GENERATE_HELP)]
+pub struct Generate {
+    /// Spec files (or - for stdin), or one prompt
+    ///
+    /// A word that is an existing file or ends in .yaml, .yml or .json is a spec file; - is a spec
+    /// on stdin; anything else is the prompt. Flags given beside specs override their values.
+    #[arg(value_name = "SPEC|PROMPT")]
+    pub input: Vec<String>,
+
+    /// What to draw; - reads it from stdin
+    #[arg(short, long, value_name = "TEXT", help_heading = "Picture")]
+    pub prompt: Option<String>,
+    /// What not to draw; an empty one counts as given
+    #[arg(short, long, value_name = "TEXT", help_heading = "Picture")]
+    pub negative_prompt: Option<String>,
+    /// First seed; image i uses SEED+i [default: drawn and reported]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, help_heading = "Picture",
+          value_parser = RangedU64ValueParser::<u64>::new().range(0..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// Denoising steps, 1 to 150
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Picture",
+          value_parser = clap::value_parser!(u32).range(1..=150))]
+    pub steps: Option<u32>,
+    /// How closely to follow the prompt, 0 to 30
+    #[arg(long, alias = "guidance-scale", value_name = "SCALE", allow_negative_numbers = true,
+          help_heading = "Picture", value_parser = guidance)]
+    pub cfg_scale: Option<f64>,
+    /// Width in pixels, a multiple of 8
+    #[arg(
+        short = 'W',
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        help_heading = "Picture"
+    )]
+    pub width: Option<u32>,
+    /// Height in pixels, a multiple of 8
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        help_heading = "Picture"
+    )]
+    pub height: Option<u32>,
+    /// Images to make: 1, 3 or 6
+    #[arg(short, long, value_name = "N", help_heading = "Picture",
+          value_parser = PossibleValuesParser::new(["1", "3", "6"]).map(|n| n.parse::<u32>().unwrap_or(1)))]
+    pub batch_count: Option<u32>,
+    /// Sampling method [default: the model's own]
+    ///
+    /// Names: euler, euler-karras, euler-trailing, euler-ancestral, heun, ddim, dpmpp-2m,
+    /// dpmpp-2m-karras, dpmpp-2m-sde, unipc, lcm, and the spellings of other tools.
+    #[arg(long, value_name = "NAME", help_heading = "Picture")]
+    pub scheduler: Option<String>,
+    /// Give the model only the negative prompt of the job
+    #[arg(long, help_heading = "Picture")]
+    pub no_auto_negative: bool,
+    /// Cut prompts at 77 tokens, as diffusers does
+    #[arg(long, help_heading = "Picture")]
+    pub truncate_prompt: bool,
+    /// Compute images one by one: the same bits in any batch
+    #[arg(long, help_heading = "Picture")]
+    pub deterministic: bool,
+
+    /// Job type [default: sdxl_image_fast]
+    #[arg(long = "type", value_name = "TYPE", help_heading = "Job")]
+    pub job_type: Option<String>,
+    /// Replay the job that made this picture
+    #[arg(long, value_name = "PNG", conflicts_with = "input", help_heading = "Job")]
+    pub from: Option<PathBuf>,
+    /// Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}
+    #[arg(short, long, value_name = "PATH", help_heading = "Job")]
+    pub output: Option<String>,
+    /// Overwrite whatever is at the output path
+    #[arg(long, help_heading = "Job")]
+    pub force: bool,
+    /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
+    #[arg(long, value_name = "FILE", help_heading = "Job")]
+    pub callback: Option<String>,
+    /// Shape of the callback [default: standard]
+    #[arg(long, value_name = "FORMAT", value_enum, help_heading = "Job")]
+    pub callback_format: Option<CallbackFormat>,
+    /// Run the valid jobs even when others are invalid
+    #[arg(long, help_heading = "Job")]
+    pub keep_going: bool,
+    /// Show every resolved value and load nothing
+    #[arg(long, help_heading = "Job")]
+    pub dry_run: bool,
+
+    /// A name from models.toml, a model folder or a checkpoint file
+    #[arg(short, long, value_name = "NAME|PATH", help_heading = "Model")]
+    pub model: Option<String>,
+    /// Take the configuration of a single checkpoint file from this folder
+    #[arg(long, value_name = "FOLDER", requires = "model", help_heading = "Model")]
+    pub config_from: Option<PathBuf>,
+    /// Number format of the weights [default: the device's]
+    #[arg(long, value_enum, value_name = "DTYPE", help_heading = "Model")]
+    pub dtype: Option<Dtype>,
+    #[command(flatten)]
+    pub place: Place,
+
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// Where models and arithmetic are.
+#[derive(Debug, Args, Default, Clone)]
+pub struct Place {
+    /// The models.toml to use [default: ./models.toml, then the configuration folder's]
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub models: Option<PathBuf>,
+    /// cpu, cuda, cuda:N or auto [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device, help_heading = "Model")]
+    pub device: Option<String>,
+}
+
+/// How much is said, and to whom.
+#[derive(Debug, Args, Default, Clone)]
+pub struct Talk {
+    /// Print one JSON object a line on stdout
+    #[arg(long, help_heading = "Messages")]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, conflicts_with = "verbose", help_heading = "Messages")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, help_heading = "Messages")]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CallbackFormat {
+    Standard,
+    Workspace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    #[value(alias = "fp32", alias = "float32")]
+    F32,
+    #[value(alias = "fp16", alias = "float16")]
+    F16,
+    #[value(alias = "bfloat16")]
+    Bf16,
+}
+
+impl Dtype {
+    /// The canonical name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Models {
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List models, where they are, and which job type uses which
+    List {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Check a model's files: what would load, what is missing, unused or mis-shaped
+    Verify {
+        #[arg(value_name = "NAME|PATH")]
+        name: String,
+        /// Take the configuration of a single checkpoint file from this folder
+        #[arg(long, value_name = "FOLDER")]
+        config_from: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Print the manifest inside a picture as JSON
+    Inspect {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub place: Place,
+    #[arg(long, help = "Print JSON")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+fn device(text: &str) -> Result<String, String> {
+    let index = text.strip_prefix("cuda:");
+    let known = ["auto", "cpu", "cuda"].contains(&text)
+        || index.is_some_and(|i| (1..4).contains(&i.len()) && i.bytes().all(|b| b.is_ascii_digit()));
+    if known {
+        Ok(text.into())
+    } else {
+        Err("allowed: auto, cpu, cuda, cuda:N".into())
+    }
+}
+
+fn guidance(text: &str) -> Result<f64, String> {
+    let value: f64 = text
+        .parse()
+        .map_err(|_| "not a number; allowed: 0 to 30".to_string())?;
+    if (0.0..=30.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("not in 0 to 30".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn generate(args: &[&str]) -> Result<Box<Generate>, clap::Error> {
+        let cli = Cli::try_parse_from(["ourvidz", "generate"].iter().chain(args))?;
+        match cli.command {
+            Command::Generate(generate) => Ok(generate),
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn height_has_its_letter_and_help_keeps_the_small_one() {
+        let flags = generate(&["-W", "64", "-H", "96", "x"]).unwrap();
+        assert_eq!((flags.width, flags.height), (Some(64), Some(96)));
+        assert_eq!(
+            generate(&["-h"]).unwrap_err().kind(),
+            clap::error::ErrorKind::DisplayHelp
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_their_range() {
+        for (args, range) in [
+            (["--steps", "151"], "1..=150"),
+            (["--steps", "-1"], "1..=150"),
+            (["--cfg-scale", "31"], "0 to 30"),
+            (["--cfg-scale", "NaN"], "0 to 30"),
+            (["--cfg-scale", "-1"], "0 to 30"),
+            (["-b", "2"], "1, 3, 6"),
+            (["-s", "9223372036854775808"], "9223372036854775807"),
+        ] {
+            let message = generate(&args).unwrap_err().to_string();
+            assert!(message.contains(range), "{args:?}: {message}");
+            assert!(message.contains(args[1]), "{args:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_empty_negative_prompt_is_not_an_absent_one() {
+        assert_eq!(
+            generate(&["-n", ""]).unwrap().negative_prompt.as_deref(),
+            Some("")
+        );
+        assert_eq!(generate(&["x"]).unwrap().negative_prompt, None);
+    }
+
+    #[test]
+    fn guidance_scale_is_the_other_name_of_cfg_scale() {
+        assert_eq!(
+            generate(&["--guidance-scale", "7.5"]).unwrap().cfg_scale,
+            Some(7.5)
+        );
+    }
+}

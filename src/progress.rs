@@ -1,1 +1,278 @@
-//! (to be written)
+//! What the user sees while jobs run: bars and text on stderr, or one JSON object a line on stdout.
+//! The only file that draws.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind, hint_of, kind_of};
+use crate::pipelines::Event;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    /// Errors only.
+    Quiet,
+    #[default]
+    Normal,
+    /// Details too.
+    Verbose,
+}
+
+/// Tells people (stderr) and programs (stdout) what happens.
+#[derive(Debug)]
+pub struct Reporter {
+    json: bool,
+    volume: Volume,
+    bar: Option<ProgressBar>,
+    stage: &'static str,
+    /// The first stdout failure other than a closed pipe; kept until somebody asks.
+    stdout_failure: Option<io::Error>,
+    stdout_closed: bool,
+}
+
+impl Reporter {
+    /// With `json`, stdout carries events and results as JSON lines; otherwise only asset paths.
+    pub fn new(json: bool, volume: Volume) -> Self {
+        Self {
+            json,
+            volume,
+            bar: None,
+            stage: "",
+            stdout_failure: None,
+            stdout_closed: false,
+        }
+    }
+
+    /// Whether stdout carries JSON lines.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A job begins.
+    pub fn job_started(&mut self, job_id: &str, summary: &str) {
+        self.say(Volume::Normal, &format!("job {job_id}: {summary}"));
+        self.json_line(|| json!({"event": "job", "job_id": job_id}));
+    }
+
+    /// What a pipeline tells about its work.
+    pub fn event(&mut self, job_id: &str, event: &Event) {
+        match *event {
+            Event::Stage(stage) => {
+                self.json_line(|| json!({"event": "stage", "job_id": job_id, "stage": stage}));
+                self.stage = stage;
+                self.clear_bar();
+                self.spin(stage);
+            }
+            Event::Step { done, total } => {
+                let stage = self.stage;
+                self.json_line(|| {
+                    json!({"event": "step", "job_id": job_id, "stage": stage, "done": done, "total": total})
+                });
+                self.step(done, total);
+            }
+        }
+    }
+
+    /// A picture is stored: its path is what stdout carries for people's scripts.
+    pub fn asset(&mut self, path: &str, bytes: u64, seed: u64) {
+        self.say(
+            Volume::Verbose,
+            &format!("stored {path} ({} bytes, seed {seed})", bytes),
+        );
+        if !self.json {
+            self.stdout_line(path);
+        }
+    }
+
+    /// A job is over; `result` is the callback body.
+    pub fn result(&mut self, result: &Value) {
+        self.clear_bar();
+        self.json_line(|| {
+            let mut line = json!({"event": "result"});
+            if let (Some(line), Some(result)) = (line.as_object_mut(), result.as_object()) {
+                line.extend(result.clone());
+            }
+            line
+        });
+    }
+
+    /// Something the user should know.
+    pub fn note(&mut self, text: &str) {
+        self.say(Volume::Normal, &format!("note: {text}"));
+    }
+
+    /// Progress in words.
+    pub fn info(&mut self, text: &str) {
+        self.say(Volume::Normal, text);
+    }
+
+    /// For those who asked for more.
+    pub fn detail(&mut self, text: &str) {
+        self.say(Volume::Verbose, text);
+    }
+
+    /// An error with its way out, in one line on stderr, whatever the volume.
+    pub fn error(&mut self, error: &anyhow::Error) {
+        self.say(Volume::Quiet, &error_line(error));
+        self.json_line(|| {
+            json!({"event": "error", "code": kind_of(error).code(), "message": format!("{error:#}"), "hint": hint_of(error)})
+        });
+    }
+
+    /// One line of data.
+    pub fn stdout_line(&mut self, line: &str) {
+        if self.stdout_closed {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        match written {
+            Ok(()) => {}
+            // Whoever read us has seen enough. The pictures are the product, so the work goes on.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.stdout_closed = true,
+            Err(e) => {
+                self.stdout_closed = true;
+                self.stdout_failure = Some(e);
+            }
+        }
+    }
+
+    /// # Errors
+    /// `Io` when stdout failed for another reason than a closed pipe (a full disk behind `>`).
+    pub fn finish(&mut self) -> Result<()> {
+        self.clear_bar();
+        match self.stdout_failure.take() {
+            None => Ok(()),
+            Some(e) => Err(
+                Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})"))
+                    .hint("the pictures are stored; only their list is incomplete")
+                    .into(),
+            ),
+        }
+    }
+
+    fn json_line(&mut self, line: impl FnOnce() -> Value) {
+        if self.json && !self.stdout_closed {
+            let text = line().to_string();
+            self.stdout_line(&text);
+        }
+    }
+
+    fn say(&self, least: Volume, text: &str) {
+        if self.volume < least {
+            return;
+        }
+        match &self.bar {
+            Some(bar) => bar.suspend(|| stderr_line(text)),
+            None => stderr_line(text),
+        }
+    }
+
+    fn draws(&self) -> bool {
+        !self.json && self.volume > Volume::Quiet && io::stderr().is_terminal()
+    }
+
+    fn spin(&mut self, stage: &'static str) {
+        if self.draws() {
+            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+            let bar = ProgressBar::new_spinner().with_message(stage);
+            bar.set_style(style.expect("a valid template"));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            self.bar = Some(bar);
+        }
+    }
+
+    fn step(&mut self, done: usize, total: usize) {
+        if !self.draws() {
+            return;
+        }
+        let fresh = self
+            .bar
+            .as_ref()
+            .is_none_or(|bar| bar.length() != Some(total as u64));
+        if fresh {
+            self.clear_bar();
+            self.bar = Some(step_bar(total, self.stage));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn step_bar(total: usize, stage: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} {rate} ETA {eta}")
+        .expect("a valid template")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // The bar is drawn anyway when this fails.
+            let _ = write!(out, "{:.2} it/s", state.per_sec());
+        })
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+    bar.set_style(style);
+    bar.set_message(stage);
+    bar
+}
+
+/// `error: … ; hint: …` in one line, whatever is in the message.
+pub fn error_line(error: &anyhow::Error) -> String {
+    match hint_of(error) {
+        Some(hint) => format!("error: {error:#}; hint: {hint}"),
+        None => format!("error: {error:#}"),
+    }
+}
+
+/// One line on stderr. A closed stderr is nobody's problem: there is no place left to say so.
+pub fn stderr_line(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
+}
+
+/// Prompts and file names may hold anything; a terminal must not obey them, and one event stays one
+/// line. Control and direction-changing characters are shown as escapes.
+pub fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let directs =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || directs {
+            let _ = write!(safe, "{}", c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_command_the_terminal_or_start_a_line() {
+        assert_eq!(
+            escaped("a\u{1b}[31mb\nc\u{202e}d é 灯"),
+            "a\\u{1b}[31mb\\nc\\u{202e}d é 灯"
+        );
+    }
+
+    #[test]
+    fn an_error_and_its_way_out_are_one_line() {
+        let error =
+            anyhow::Error::from(Error::new(ErrorKind::InvalidSpec, "steps is 0").hint("use 1 to 150"));
+        assert_eq!(
+            error_line(&error.context("job `a`")),
+            "error: job `a`: steps is 0; hint: use 1 to 150"
+        );
+    }
+}

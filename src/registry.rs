@@ -504,3 +504,238 @@ fn folder_family(folder: &Path) -> Result<ModelFamily> {
     fail!(BadInput, "model `{shown_folder}`: the folder holds no readable model_index.json";
         "name the folder that holds model_index.json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{hint_of, kind_of};
+
+    fn read(text: &str) -> Result<Registry> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("models.toml");
+        std::fs::write(&file, text).unwrap();
+        Registry::read(&file)
+    }
+
+    fn wrong(text: &str, words: &[&str]) {
+        let e = read(text).expect_err(text);
+        assert_eq!(kind_of(&e).exit_code(), 78, "{e}");
+        let message = format!("{e} | {}", hint_of(&e).unwrap_or_default());
+        for word in words {
+            assert!(message.contains(word), "`{word}` is not in: {message}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_routes_the_built_types_to_the_micro_model() {
+        let registry = Registry::shipped().unwrap();
+        for job_type in ["sdxl_image_fast", "sdxl_image_high"] {
+            assert_eq!(registry.route(job_type), Some("micro-sdxl"));
+        }
+        let micro = registry.find("micro-sdxl").unwrap();
+        assert_eq!(
+            (micro.source, micro.width, micro.height),
+            (Source::Embedded, Some(128), Some(128))
+        );
+        assert_eq!((micro.family, micro.scheduler), (ModelFamily::Sdxl, None));
+        assert_eq!(
+            micro.auto_negative.as_deref(),
+            Some("blurry, low quality, distorted")
+        );
+    }
+
+    #[test]
+    fn the_commented_entries_of_the_shipped_file_are_good_once_uncommented() {
+        let start = SHIPPED.find("# --- SDXL").unwrap();
+        let text: String = SHIPPED[start..]
+            .lines()
+            .filter_map(|l| {
+                l.strip_prefix("# ")
+                    .filter(|l| l.starts_with('[') || l.contains(" = "))
+            })
+            .map(|l| format!("{l}\n"))
+            .collect();
+        let registry = read(&text).unwrap();
+        assert_eq!(registry.models().count(), 7);
+        assert_eq!(registry.route("sdxl_image_fast"), Some("lustify"));
+        let vace = registry.models().find(|m| m.name == "wan-vace").unwrap();
+        assert_eq!(vace.family, ModelFamily::Wan);
+    }
+
+    #[test]
+    fn a_file_lies_over_the_shipped_one_and_its_paths_start_at_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("models.toml");
+        let digest = "AB".repeat(32);
+        let text = format!(
+            "[models.mine]\nfamily = \"sdxl\"\nfile = \"w/a.safetensors\"\nconfig_from = \"c\"\n\
+             dtype = \"fp16\"\nsha256 = \"{digest}\"\nscheduler = \"heun\"\nwidth = 512\nheight = 768\n\
+             memory = \"9.5 GB\"\nlicense = \"x\"\nauto_negative = \"\"\n\
+             [routes]\nsdxl_image_high = \"mine\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings::with_folders(folder.path(), folder.path());
+        let registry = Registry::load(Some(&file), &settings).unwrap();
+        assert_eq!(registry.route("sdxl_image_high"), Some("mine"));
+        assert_eq!(registry.route("sdxl_image_fast"), Some("micro-sdxl"));
+        let mine = registry.models().find(|m| m.name == "mine").unwrap();
+        let expected = Source::SingleFile {
+            path: folder.path().join("w/a.safetensors"),
+            config_from: Some(folder.path().join("c")),
+        };
+        assert_eq!(mine.source, expected);
+        assert_eq!(mine.sha256["a.safetensors"], "ab".repeat(32));
+        assert_eq!(
+            (mine.dtype.as_deref(), mine.memory_bytes),
+            (Some("f16"), Some(9_500_000_000))
+        );
+        assert_eq!((mine.width, mine.height), (Some(512), Some(768)));
+        assert_eq!(mine.auto_negative.as_deref(), Some(""));
+        let e = registry.find("mine").unwrap_err();
+        assert_eq!(kind_of(&e), ErrorKind::InputMissing);
+        assert!(e.to_string().contains("a.safetensors not found"), "{e}");
+    }
+
+    #[test]
+    fn the_named_file_wins_over_the_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = |name: &str| format!("[models.{name}]\nfamily = \"mock\"\nembedded = true\n");
+        for name in ["flag", "setting"] {
+            std::fs::write(folder.path().join(name), entry(name)).unwrap();
+        }
+        let mut settings = Settings::with_folders(folder.path(), folder.path());
+        settings.models = Some(folder.path().join("setting"));
+        assert!(Registry::load(None, &settings).unwrap().find("setting").is_ok());
+        let flag = folder.path().join("flag");
+        let registry = Registry::load(Some(&flag), &settings).unwrap();
+        assert!(registry.find("flag").is_ok() && registry.find("setting").is_err());
+        assert_eq!(registry.file(), Some(flag.as_path()));
+        let e = Registry::load(Some(Path::new("nowhere.toml")), &settings).unwrap_err();
+        assert_eq!(kind_of(&e), ErrorKind::InputMissing);
+    }
+
+    #[test]
+    fn mistakes_name_file_line_key_and_fix() {
+        let good = "[models.m]\nfamily = \"sdxl\"\npath = \"p\"\n";
+        wrong("[models.m\n", &["models.toml: line 1"]);
+        wrong(
+            "[model.m]\n",
+            &["line 1: unknown key `model`", "did you mean `models`?"],
+        );
+        wrong(
+            &format!("{good}shceduler = \"heun\""),
+            &["line 4", "`models.m.shceduler`", "`scheduler`"],
+        );
+        wrong("[models.m]\npath = \"p\"", &["models.m.family: is missing"]);
+        wrong(
+            "[models.m]\nfamily = \"sd15\"\npath = \"p\"",
+            &["line 2", "family is `sd15`"],
+        );
+        wrong(
+            "[models.m]\nfamily = \"sdxl\"",
+            &["exactly one of `path` and `file`"],
+        );
+        wrong(&format!("{good}file = \"f\""), &["exactly one of"]);
+        wrong(&format!("{good}config_from = \"f\""), &["goes with `file` only"]);
+        wrong(
+            &format!("{good}width = 100"),
+            &["models.m.width: is 100", "multiples of 8"],
+        );
+        wrong(&format!("{good}width = -8"), &["must be a whole number"]);
+        wrong(
+            &format!("{good}dtype = \"int4\""),
+            &["allowed are f32, f16, bf16"],
+        );
+        wrong(&format!("{good}sha256 = \"abc\""), &["needs a table"]);
+        wrong(
+            &format!("{good}sha256 = {{ \"a\" = \"abc\" }}"),
+            &["no SHA-256 digest"],
+        );
+        wrong(&format!("{good}memory = \"much\""), &["9.5 GB"]);
+        wrong(
+            "[routes]\nsdxl_image_fats = \"micro-sdxl\"",
+            &["line 2", "no job type has this name"],
+        );
+        wrong(
+            "[routes]\nsdxl_image_fast = \"nothing\"",
+            &["`nothing` has no entry", "micro-sdxl"],
+        );
+        wrong(
+            "[routes]\nvideo_fast = \"micro-sdxl\"",
+            &["family sdxl, this type needs wan"],
+        );
+    }
+
+    #[test]
+    fn unknown_models_name_the_nearest_one_and_all() {
+        let e = Registry::shipped().unwrap().find("micro-sdxk").unwrap_err();
+        assert_eq!(kind_of(&e).exit_code(), 66);
+        assert_eq!(
+            hint_of(&e),
+            Some("did you mean `micro-sdxl`? known models: micro-sdxl")
+        );
+    }
+
+    #[test]
+    fn a_folder_tells_its_family_and_a_file_is_taken_by_its_ending() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, file, text) in [
+            (
+                "xl",
+                "model_index.json",
+                "{\"_class_name\": \"StableDiffusionXLPipeline\"}",
+            ),
+            (
+                "wan",
+                "model_index.json",
+                "{\"_class_name\": \"WanVACEPipeline\"}",
+            ),
+            (
+                "qwen",
+                "config.json",
+                "{\"architectures\": [\"Qwen2ForCausalLM\"]}",
+            ),
+            ("other", "model_index.json", "{\"_class_name\": \"FluxPipeline\"}"),
+            ("broken", "model_index.json", "{"),
+        ] {
+            std::fs::create_dir(path(name)).unwrap();
+            std::fs::write(path(name).join(file), text).unwrap();
+        }
+        for file in ["a.safetensors", "b.ckpt", "c.txt"] {
+            std::fs::write(path(file), "").unwrap();
+        }
+        let registry = Registry::shipped().unwrap();
+        let find = |name: &str| registry.find(&path(name).display().to_string());
+        assert_eq!(find("xl").unwrap().family, ModelFamily::Sdxl);
+        assert_eq!(find("xl").unwrap().source, Source::Folder(path("xl")));
+        assert_eq!(find("wan").unwrap().family, ModelFamily::Wan);
+        assert_eq!(find("qwen").unwrap().family, ModelFamily::Qwen);
+        assert!(matches!(
+            find("a.safetensors").unwrap().source,
+            Source::SingleFile { .. }
+        ));
+        assert!(matches!(
+            find("b.ckpt").unwrap().source,
+            Source::SingleFile { .. }
+        ));
+        for (name, kind) in [
+            ("other", ErrorKind::BadInput),
+            ("broken", ErrorKind::BadInput),
+            ("c.txt", ErrorKind::BadInput),
+            ("gone", ErrorKind::InputMissing),
+        ] {
+            assert_eq!(kind_of(&find(name).unwrap_err()), kind, "{name}");
+        }
+        let model = ModelSpec::from_path(&path("a.safetensors"), Some(&path("xl"))).unwrap();
+        assert!(matches!(
+            model.source,
+            Source::SingleFile {
+                config_from: Some(_),
+                ..
+            }
+        ));
+        assert!(ModelSpec::from_path(&path("a.safetensors"), Some(&path("gone"))).is_err());
+        assert!(ModelSpec::from_path(&path("xl"), Some(&path("xl"))).is_err());
+    }
+}

@@ -1,11 +1,38 @@
 //! The one test binary. Modules:
 
+/// Temporary folder and command builder.
+mod harness;
+
+/// Spec mistakes, missing files, places that cannot be written: message and exit code.
+mod bad_input;
+/// The scripts in `completions/` are what the command prints.
+mod completions;
+/// Full-size layouts account for every tensor.
 mod full_size;
+/// The same for WAN, `.pth` files included.
 mod full_size_wan;
+/// `generate`: pictures, callbacks, machine mode, replay.
+mod generate;
+/// Imports run downward.
 mod layers;
+/// `models` and `doctor`.
+mod looking;
+/// The built-in model draws what is asked.
 mod micro;
+/// Where files go and what is never overwritten.
+mod outputs;
+/// Our arithmetic against stored reference values.
 mod parity;
+/// Networks against diffusers and transformers.
 mod parity_models;
+/// Whole pipelines against diffusers' pictures.
 mod parity_pipeline;
+/// WAN's networks and whole pipelines against diffusers and Wan's own code.
 mod parity_wan;
+/// PyTorch files, good and bad.
 mod pickles;
+/// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
+#[cfg(unix)]
+mod signals;
+/// Specs that people and producers send.
+mod specs;

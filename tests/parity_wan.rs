@@ -11,7 +11,9 @@ use ourvidz::models::umt5::{Umt5Config, Umt5Encoder};
 use ourvidz::models::wan_transformer::{WanTransformer, WanTransformerConfig};
 use ourvidz::models::wan_vae::{WanVae, WanVaeConfig};
 use ourvidz::pipelines::wan::{Residency, WanPipeline};
-use ourvidz::pipelines::{Event, References, VideoPipeline, VideoRequest};
+use ourvidz::pipelines::{
+    Event, LoadOptions, References, VideoPipeline, VideoRequest, model_hash, token_counter,
+};
 use ourvidz::registry::{ModelFamily, ModelSpec, Source};
 use ourvidz::weights::names_wan::detect;
 use ourvidz::weights::vars::Mode;
@@ -262,9 +264,21 @@ fn request(case: &PipelineCase) -> VideoRequest {
     }
 }
 
+fn spec(root: &Path) -> ModelSpec {
+    ModelSpec::new("tiny", ModelFamily::Wan, Source::Folder(root.into()))
+}
+
+fn open_with(root: &Path, precision: Precision, residency: Residency, cache: Option<&Path>) -> WanPipeline {
+    let options = LoadOptions {
+        device: Device::flex(),
+        precision: Some(precision),
+        cache_dir: cache.map(Path::to_path_buf),
+    };
+    WanPipeline::open(&spec(root), &options, residency).unwrap()
+}
+
 fn open(root: &Path, residency: Residency) -> WanPipeline {
-    let spec = ModelSpec::new("tiny", ModelFamily::Wan, Source::Folder(root.into()));
-    WanPipeline::open(&spec, &Device::flex(), Precision::F32, residency).unwrap()
+    open_with(root, Precision::F32, residency, None)
 }
 
 /// The reference folder with VACE as its transformer.
@@ -411,4 +425,71 @@ fn impossible_requests_are_refused_with_the_way_out() {
         .text_to_video(&request, &mut |_| Ok(()))
         .unwrap_err();
     assert!(error.to_string().contains("first_frame is 16x16"), "{error}");
+}
+
+#[test]
+fn half_precision_makes_nearly_the_same_video() {
+    let folder = vace_folder();
+    for (vace, root) in [(false, data("wan")), (true, folder.path().to_path_buf())] {
+        let case = cases().into_iter().find(|case| case.vace == vace).unwrap();
+        for (precision, least_db) in [(Precision::F16, 40.0), (Precision::Bf16, 25.0)] {
+            let mut pipeline = open_with(&root, precision, Residency::InTurn, None);
+            let output = pipeline.text_to_video(&request(&case), &mut |_| Ok(())).unwrap();
+            let found = psnr_to_reference(&output.frames, &reference(&case.name));
+            println!("{} in {}: {found:.1} dB", case.name, precision.name());
+            assert!(found >= least_db, "{}: {found:.1} dB", precision.name());
+        }
+    }
+}
+
+#[test]
+fn texts_that_an_earlier_run_encoded_are_not_encoded_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let case = &cases()[0];
+    let mut run = |prompt: &str| {
+        let mut pipeline = open_with(&data("wan"), Precision::F32, Residency::InTurn, Some(cache.path()));
+        let mut loads = 0;
+        let request = VideoRequest {
+            prompt: prompt.into(),
+            num_inference_steps: 2,
+            ..request(case)
+        };
+        let output = pipeline
+            .text_to_video(&request, &mut |event| {
+                loads += usize::from(event == Event::Stage("load"));
+                Ok(())
+            })
+            .unwrap();
+        (loads, output.frames)
+    };
+    let first = run(&case.prompt);
+    let again = run(&case.prompt);
+    assert_eq!((first.0, again.0), (3, 2));
+    assert_eq!(first.1, again.1);
+    // Spaces do not count, other words do.
+    assert_eq!(run(&format!("  {}\n", case.prompt)).0, 2);
+    assert_eq!(run("a blue square").0, 3);
+}
+
+#[test]
+fn a_wan_model_has_a_digest_and_a_token_count() {
+    let folder = vace_folder();
+    let hash = |root: &Path| model_hash(&spec(root), None).unwrap();
+    assert_eq!(hash(&data("wan")).len(), 64);
+    assert_ne!(hash(&data("wan")), hash(folder.path()));
+    let count = token_counter(&spec(&data("wan"))).unwrap();
+    assert_eq!(count("a red circle").unwrap(), 3);
+}
+
+#[test]
+fn texts_longer_than_the_model_reads_are_cut_and_said_so() {
+    let mut pipeline = open(&data("wan"), Residency::Keep);
+    let request = VideoRequest {
+        prompt: "red ".repeat(600),
+        num_inference_steps: 1,
+        ..request(&cases()[1])
+    };
+    let output = pipeline.text_to_video(&request, &mut |_| Ok(())).unwrap();
+    assert_eq!(output.prompt_tokens, 512);
+    assert!(output.notes[0].contains("cut at 512 tokens"), "{:?}", output.notes);
 }

@@ -220,7 +220,17 @@ fn refuse_foreign(kind: &JobKind, o: &Options) -> Result<()> {
         ("first_frame", o.first_frame.is_some()),
         ("last_frame", o.last_frame.is_some()),
     ];
-    match foreign.iter().find(|(_, given)| *given) {
+    let flow = o
+        .scheduler
+        .as_deref()
+        .is_some_and(|s| s.trim().to_lowercase().starts_with("flow"));
+    let foreign = foreign.into_iter().chain([("scheduler", flow)]);
+    match foreign.into_iter().find(|(_, given)| *given) {
+        Some(("scheduler", _)) if kind.family == Family::Sdxl => {
+            fail!(InvalidSpec, "config.scheduler is `{}`, which does not apply to type `{}`",
+                shown(o.scheduler.as_deref().unwrap_or_default()), kind.name;
+                "the flow schedulers are WAN's; name another or leave it out")
+        }
         Some((name, _)) if kind.family == Family::Sdxl => {
             fail!(InvalidSpec, "config.{name} does not apply to type `{}`", kind.name; "leave it out")
         }

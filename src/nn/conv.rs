@@ -3,6 +3,7 @@
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
 
+use crate::device;
 use crate::weights::Vars;
 
 /// A 2-D convolution with bias and the same padding on all sides.

@@ -79,15 +79,9 @@ pub fn open_video(
     observer: &mut Observer<'_>,
 ) -> Result<Box<dyn VideoPipeline>> {
     check_pins(spec, options.cache_dir.as_deref())?;
-    let precision = options.precision_for(spec)?;
     observer(Event::Stage("load"))?;
     match spec.family {
-        ModelFamily::Wan => Ok(Box::new(WanPipeline::open(
-            spec,
-            &options.device,
-            precision,
-            residency,
-        )?)),
+        ModelFamily::Wan => Ok(Box::new(WanPipeline::open(spec, options, residency)?)),
         family => Err(not_built(spec, family)),
     }
 }
@@ -129,6 +123,10 @@ pub fn token_counter(spec: &ModelSpec) -> Result<Box<dyn Fn(&str) -> Result<usiz
                 Ok(first.count(text)?.max(second.count(text)?))
             }))
         }
+        ModelFamily::Wan => {
+            let tokenizer = wan::parts::Layout::of(spec)?.tokenizer()?;
+            Ok(Box::new(move |text| Ok(tokenizer.encode(text, false)?.len())))
+        }
         _ => Ok(Box::new(|text| Ok(text.split_whitespace().count()))),
     }
 }
@@ -144,19 +142,15 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
     match (&spec.family, &spec.source) {
         (ModelFamily::Mock, _) => Ok(Digests::of_bytes(b"mock")),
         (_, Source::SingleFile { path, .. }) => digests.of_file(path),
+        (ModelFamily::Wan, _) => {
+            let layout = wan::parts::Layout::of(spec)?;
+            let names = layout.deciding(&wan::parts::COMPONENTS)?;
+            digests.of_all(&layout.files, &names)
+        }
         _ => {
             let files = Layout::of(spec)?.files;
-            let mut lines = String::new();
-            for name in files.deciding(&COMPONENTS)? {
-                let digest = match &files {
-                    ModelFiles::Folder(root) => digests.of_file(&root.join(&name))?,
-                    ModelFiles::Embedded(_) => {
-                        Digests::of_bytes(&files.read(&name)?.expect("listed, so it is there"))
-                    }
-                };
-                lines.push_str(&format!("{digest}  {name}\n"));
-            }
-            Ok(Digests::of_bytes(lines.as_bytes()))
+            let names = files.deciding(&COMPONENTS)?;
+            digests.of_all(&files, &names)
         }
     }
 }

@@ -91,7 +91,10 @@ fn disguised_words(latin: &str) -> Vec<String> {
         if closed != bare {
             found.push(closed);
         }
-        if bare.chars().any(char::is_alphabetic) && bare.chars().any(|c| unleet(c, 'i') != c) {
+        let letters = bare.chars().filter(|c| c.is_alphabetic()).count();
+        let stand_ins = bare.chars().filter(|c| unleet(*c, 'i') != *c).count();
+        // More stand-ins than this is a number with a unit: `1940s`, `35mm`.
+        if stand_ins > 0 && letters * 2 > stand_ins {
             for one in ['i', 'l'] {
                 let plain: String = bare.chars().map(|c| unleet(c, one)).collect();
                 found.extend(words(&plain));

@@ -1,6 +1,8 @@
 //! Hints at somebody under 18: words, phrases and ages.
 
-use super::fold::{Folded, spelled_out, words};
+use std::sync::LazyLock;
+
+use super::fold::{Folded, spelled_out, unleet, words};
 use super::lists::{LISTS, WordList};
 
 /// Whether anything in the text hints at a minor.
@@ -8,13 +10,14 @@ pub(super) fn hinted(text: &Folded) -> bool {
     LISTS.minors.found_in(text) || spelled(text, &LISTS.minors) || age_below_18(text)
 }
 
-/// Spelled-out letters run words together, so long entries are looked for inside them.
+/// Spelled-out letters run words together, so entries are looked for inside them; long ones also
+/// across all spaces.
 fn spelled(text: &Folded, list: &WordList) -> bool {
+    let runs = spelled_out(&text.latin);
     let squeezed: String = text.latin.chars().filter(|c| c.is_alphanumeric()).collect();
     list.words.iter().any(|w| {
         let inside = |run: &String| run == w || (w.len() >= 4 && run.contains(w.as_str()));
-        spelled_out(&text.latin).iter().any(inside)
-            || (w.len() >= 9 && w.is_ascii() && squeezed.contains(w.as_str()))
+        runs.iter().any(inside) || (w.len() >= 9 && w.is_ascii() && squeezed.contains(w.as_str()))
     })
 }
 
@@ -37,91 +40,118 @@ const NUMBERS: &[&str] = &[
     "fifteen",
     "sixteen",
     "seventeen",
+    "eighteen",
 ];
 
-/// What follows a number that is an age, in several languages, folded.
-const YEARS: &[&str] = &[
-    "year",
-    "years",
-    "yr",
-    "yrs",
-    "yo",
-    "y",
-    "yearold",
-    "yearolds",
-    "old",
-    "jahre",
-    "jahriges",
-    "jahrige",
-    "jahriger",
-    "jaehrige",
-    "jahrig",
-    "ans",
-    "anos",
-    "anni",
-    "jaar",
-    "jarige",
-    "lat",
-    "letni",
-    "letnia",
-    "лет",
-    "летняя",
-    "летнии",
-    "года",
-    "год",
-    "yas",
-    "yasinda",
-    "ar",
-    "month",
-    "months",
-    "歳",
-    "才",
-    "岁",
-    "歲",
-    "살",
-    "세",
-    "साल",
+const TENS: &[&str] = &[
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
 ];
 
-/// What stands before a number that is an age.
-const AGED: &[&str] = &[
-    "age", "ages", "aged", "turning", "turned", "turns", "only", "just", "under", "below", "is", "im", "she",
-    "he", "hes", "shes",
+/// What follows a number that is an age, in several languages; folded as the texts are.
+static YEARS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    [
+        "year",
+        "years",
+        "yr",
+        "yrs",
+        "yo",
+        "y",
+        "yearold",
+        "yearolds",
+        "jahre",
+        "jährige",
+        "jähriges",
+        "jähriger",
+        "jährig",
+        "jaehrige",
+        "ans",
+        "años",
+        "anos",
+        "anni",
+        "jaar",
+        "jarige",
+        "lat",
+        "letnia",
+        "letni",
+        "лет",
+        "летняя",
+        "летний",
+        "года",
+        "год",
+        "yaş",
+        "yaşında",
+        "år",
+        "歳",
+        "才",
+        "岁",
+        "歲",
+        "살",
+        "세",
+        "साल",
+    ]
+    .iter()
+    .map(|y| Folded::new(y).plain)
+    .collect()
+});
+
+/// What stands before a number that is certainly an age.
+const AGED: &[&str] = &["age", "ages", "aged"];
+
+/// What stands before a number that is an age where the sentence ends or goes on without a noun.
+const MAYBE_AGED: &[&str] = &[
+    "is", "im", "she", "he", "shes", "hes", "only", "just", "turning", "turned", "turns", "under", "below",
 ];
+
+const NO_NOUN: &[&str] = &["", "and", "but", "with", "in", "on", "at", "or"];
 
 fn age_below_18(text: &Folded) -> bool {
-    [&text.plain, &text.latin].into_iter().any(|form| {
-        let tokens = tokens(form);
-        tokens.iter().enumerate().any(|(i, token)| {
-            let Some(number) = number(token) else { return false };
-            let before = i.checked_sub(1).and_then(|b| tokens.get(b)).map(String::as_str);
-            let one_more = i.checked_sub(2).and_then(|b| tokens.get(b)).map(String::as_str);
-            let after = tokens.get(i + 1).map(String::as_str).unwrap_or_default();
-            let as_age = YEARS.iter().any(|y| *y == folded(after));
-            let aged = before.is_some_and(|b| AGED.contains(&b))
-                || (before == Some("of") && one_more == Some("age"));
-            let not_yet = number == 18
-                && (matches!(before, Some("under" | "below" | "not" | "almost" | "nearly"))
-                    || (before == Some("than") && matches!(one_more, Some("younger" | "less")))
-                    || (before == Some("yet") && one_more == Some("not")));
-            (number < 18 && (as_age || aged)) || not_yet
+    [text.plain.clone(), text.latin.clone(), unmasked(&text.latin)]
+        .iter()
+        .any(|form| {
+            let tokens = tokens(form);
+            (0..tokens.len()).any(|i| is_minor_age(&tokens, i))
         })
-    })
 }
 
-/// A mark such as 歳 decomposes as the text does.
-fn folded(token: &str) -> &str {
-    token
+/// Words that begin with a letter, with digits read as letters: `fift33n`.
+fn unmasked(latin: &str) -> String {
+    let word = |w: &str| -> String {
+        match w.starts_with(char::is_alphabetic) {
+            true => w.chars().map(|c| unleet(c, 'i')).collect(),
+            false => w.to_owned(),
+        }
+    };
+    latin.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn number(token: &str) -> Option<u32> {
-    if token == "eighteen" {
-        return Some(18);
+/// Whether the token at `i` is a number that the tokens around it make an age below 18.
+fn is_minor_age(tokens: &[String], i: usize) -> bool {
+    let at = |offset: isize| -> &str {
+        let index = i.checked_add_signed(offset);
+        index.and_then(|k| tokens.get(k)).map_or("", String::as_str)
+    };
+    let Some(number) = number(at(0)) else { return false };
+    if TENS.contains(&at(-1)) {
+        return false;
     }
-    if let Some(n) = NUMBERS.iter().position(|n| *n == token) {
-        return Some(n as u32);
+    if number == 18 {
+        let less = ["under", "below", "not", "almost", "nearly"].contains(&at(-1));
+        let than = at(-1) == "than" && ["younger", "less"].contains(&at(-2));
+        return less || than || (at(-1) == "yet" && at(-2) == "not");
     }
-    token.parse().ok().filter(|n| *n <= 18)
+    let months = ["month", "months", "weeks", "days"].contains(&at(1)) && at(2) == "old";
+    let years = YEARS.iter().any(|y| y == at(1)) || months;
+    let aged = AGED.contains(&at(-1)) || (at(-1) == "of" && at(-2) == "age");
+    let maybe = MAYBE_AGED.contains(&at(-1)) && NO_NOUN.contains(&at(1)) && number >= 8;
+    years || aged || maybe
+}
+
+fn number(token: &str) -> Option<usize> {
+    NUMBERS
+        .iter()
+        .position(|n| *n == token)
+        .or_else(|| token.parse().ok())
+        .filter(|n| *n <= 18)
 }
 
 /// Words with digits apart from letters, digits that stand alone joined: `1 5yo` is `15`, `yo`.

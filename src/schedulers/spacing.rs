@@ -176,7 +176,7 @@ impl SigmaTable {
 /// timestep: a rational approximation of `ln(1 + x)` around 1, coefficients of numpy 2's
 /// `numpy/_core/src/umath/npy_simd_data.h`.
 fn ln_as_numpy(value: f32) -> f32 {
-    const NUMERATOR: [f32; 6] = [0.0, 1.0, 2.112_677_5, 1.480_000_6, 0.380_883_77, 0.025_899_791];
+    const NUMERATOR: [f32; 6] = [0.0, 1.0, 2.112_677_5, 1.480_000_6, 0.380_883_77, 0.025_899_792];
     const DENOMINATOR: [f32; 6] = [
         1.0,
         2.612_677_5,

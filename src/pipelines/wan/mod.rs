@@ -2,14 +2,17 @@
 //! compute it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::digest::Digests;
+use super::open::LoadOptions;
 use super::sdxl::Timings;
 use super::video::{VideoOutput, VideoPipeline, VideoRequest};
 use super::{Event, Observer};
-use crate::device::{Precision, is_cpu};
+use crate::device::is_cpu;
 use crate::fail;
 use crate::media::frames::Frame;
 use crate::models::umt5::Umt5Encoder;
@@ -23,8 +26,10 @@ use crate::weights::Report;
 use crate::weights::vars::Mode;
 
 mod control;
+mod embed_store;
 pub mod parts;
 
+use embed_store::EmbedStore;
 use parts::{Configs, Layout, Target};
 
 /// Every text is padded to this length with zeros, and cut at it.
@@ -53,6 +58,8 @@ pub struct WanPipeline {
     transformer: Option<WanTransformer>,
     vae: Option<WanVae>,
     texts: BTreeMap<String, Text>,
+    cache_dir: Option<PathBuf>,
+    store: Option<EmbedStore>,
 }
 
 /// An encoded text.
@@ -64,17 +71,19 @@ struct Text {
     cut: bool,
 }
 
+/// A text on its way to the encoder.
+struct TextIds {
+    clean: String,
+    ids: Vec<u32>,
+    cut: bool,
+}
+
 impl WanPipeline {
     /// Reads configurations and tokenizer, and accounts for every tensor; loads no network yet.
     ///
     /// # Errors
     /// Missing, broken or unfitting files, each named.
-    pub fn open(
-        spec: &ModelSpec,
-        device: &Device,
-        precision: Precision,
-        residency: Residency,
-    ) -> Result<Self> {
+    pub fn open(spec: &ModelSpec, options: &LoadOptions, residency: Residency) -> Result<Self> {
         let layout = Layout::of(spec)?;
         let mut scheduler = layout.scheduler()?;
         if let Some(name) = &spec.scheduler {
@@ -87,8 +96,8 @@ impl WanPipeline {
             tokenizer: layout.tokenizer()?,
             scheduler,
             target: Target {
-                device: device.clone(),
-                precision,
+                device: options.device.clone(),
+                precision: options.precision_for(spec)?,
                 mode: Mode::Load,
             },
             residency,
@@ -96,6 +105,8 @@ impl WanPipeline {
             transformer: None,
             vae: None,
             texts: BTreeMap::new(),
+            cache_dir: options.cache_dir.clone(),
+            store: None,
             layout,
         };
         pipeline
@@ -191,13 +202,25 @@ impl WanPipeline {
         Ok(())
     }
 
-    /// Encodes the texts that are not known yet.
+    /// Encodes the texts that neither this job nor an earlier one has encoded.
     fn encode(&mut self, texts: &[&str], observer: &mut Observer<'_>) -> Result<()> {
-        if texts.iter().all(|text| self.texts.contains_key(*text)) {
-            return Ok(());
-        }
         if self.texts.len() + texts.len() > KEPT_TEXTS {
             self.texts.clear();
+        }
+        self.open_store()?;
+        let mut unknown = Vec::new();
+        for text in texts {
+            if self.texts.contains_key(*text) {
+                continue;
+            }
+            let ids = self.tokenize(text)?;
+            match self.stored(&ids) {
+                Some(embeds) => self.keep(text, &ids, embeds),
+                None => unknown.push((*text, ids)),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
         }
         if self.text_encoder.is_none() {
             observer(Event::Stage("load"))?;
@@ -206,10 +229,15 @@ impl WanPipeline {
             self.text_encoder = Some(encoder);
             observer(Event::Stage("encode"))?;
         }
-        let encoder = self.text_encoder.as_ref().expect("just loaded");
-        for text in texts {
-            let encoded = self.encode_one(encoder, text)?;
-            self.texts.insert((*text).to_string(), encoded);
+        let dtype = self.target.dtype("text_encoder");
+        for (text, ids) in unknown {
+            let encoder = self.text_encoder.as_ref().expect("just loaded");
+            // Padding changes nothing for the text before it, so that it is never computed.
+            let embeds = encoder.forward(&ids.ids, ids.ids.len(), &self.target.device, dtype);
+            if let Some(store) = &self.store {
+                store.put(&ids.clean, &embeds);
+            }
+            self.keep(text, &ids, embeds);
         }
         if self.residency == Residency::InTurn {
             self.text_encoder = None;
@@ -218,30 +246,54 @@ impl WanPipeline {
         Ok(())
     }
 
-    fn encode_one(&self, encoder: &Umt5Encoder, text: &str) -> Result<Text> {
+    /// The store of a text encoder is known by its files' digests, which take a while at first.
+    fn open_store(&mut self) -> Result<()> {
+        let (Some(cache_dir), None) = (&self.cache_dir, &self.store) else {
+            return Ok(());
+        };
+        let mut digests = Digests::open(Some(cache_dir));
+        let names = self.layout.deciding(&["text_encoder"])?;
+        let files = digests.of_all(&self.layout.files, &names)?;
+        let identity = format!("{files} {:?}", self.target.dtype("text_encoder"));
+        self.store = Some(EmbedStore::new(cache_dir, identity));
+        Ok(())
+    }
+
+    fn stored(&self, ids: &TextIds) -> Option<Tensor<3>> {
+        let width = self.configs.text_encoder.d_model;
+        let store = self.store.as_ref()?;
+        store.get(&ids.clean, ids.ids.len(), width, &self.target.device)
+    }
+
+    fn keep(&mut self, text: &str, ids: &TextIds, embeds: Tensor<3>) {
+        let [_, tokens, width] = embeds.dims();
+        let zeros = Tensor::zeros(
+            [1, TEXT_LENGTH - tokens, width],
+            (&self.target.device, DType::F32),
+        );
+        let text_of = Text {
+            embeds: Tensor::cat(vec![embeds, zeros], 1),
+            tokens,
+            cut: ids.cut,
+        };
+        self.texts.insert(text.to_string(), text_of);
+    }
+
+    fn tokenize(&self, text: &str) -> Result<TextIds> {
         let clean = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let ids = self.tokenizer.encode_truncated(&clean, TEXT_LENGTH)?;
-        if let Some(id) = ids
-            .iter()
-            .find(|&&id| id as usize >= self.configs.text_encoder.vocab_size)
-        {
-            fail!(BadInput, "tokenizer: id {id} is outside the text encoder's vocabulary"; "tokenizer and model do not belong together");
+        let vocabulary = self.configs.text_encoder.vocab_size;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+            fail!(
+                BadInput, "tokenizer: id {id} is outside the text encoder's vocabulary of {vocabulary}";
+                "tokenizer and text encoder do not belong together"
+            );
         }
-        let device = &self.target.device;
-        let width = self.configs.text_encoder.d_model;
-        let dtype = self.target.dtype("text_encoder");
-        // Padding changes nothing for the text before it, so that it is never computed.
-        let zeros = Tensor::zeros([1, TEXT_LENGTH - ids.len(), width], (device, DType::F32));
-        let embeds = if ids.is_empty() {
-            zeros
-        } else {
-            Tensor::cat(vec![encoder.forward(&ids, ids.len(), device, dtype), zeros], 1)
-        };
-        Ok(Text {
-            embeds,
-            tokens: ids.len(),
-            cut: ids.len() == TEXT_LENGTH && self.tokenizer.encode(&clean, true)?.len() > TEXT_LENGTH,
-        })
+        if ids.is_empty() {
+            fail!(BadInput, "tokenizer: it gives an empty text no end mark"; "use the model's own tokenizer.json");
+        }
+        let cut = ids.len() == TEXT_LENGTH && self.tokenizer.encode(&clean, true)?.len() > TEXT_LENGTH;
+        Ok(TextIds { clean, ids, cut })
     }
 
     fn load_vae(&mut self, observer: &mut Observer<'_>) -> Result<()> {

@@ -20,6 +20,9 @@ use crate::weights::names_wan::{detect, has_control_branch};
 use crate::weights::vars::Mode;
 use crate::weights::{Checkpoint, ModelFiles, Report, Vars};
 
+/// The components that hold weights, in the order they are used.
+pub const COMPONENTS: [&str; 3] = ["text_encoder", "transformer", "vae"];
+
 /// Weights up to this size are widened to the computing type once, at load. Larger ones keep
 /// their stored type on the CPU and are widened layer by layer, so that memory stays near one copy.
 const WIDEN_AT_LOAD_BYTES: u64 = 1 << 30;
@@ -44,7 +47,7 @@ const TOKENIZER_FILES: &[&str] = &[
 
 /// Where the pieces of one model are.
 pub struct Layout {
-    files: ModelFiles,
+    pub files: ModelFiles,
     /// A transformer that is not the folder's own.
     transformer_file: Option<PathBuf>,
 }
@@ -152,27 +155,53 @@ impl Layout {
     /// # Errors
     /// `InputMissing` when they are nowhere, and whatever is wrong with the files.
     pub fn checkpoint(&self, component: &str) -> Result<Checkpoint> {
-        if component == "transformer"
-            && let Some(path) = &self.transformer_file
-        {
-            return Checkpoint::open(path);
+        match (&self.transformer_file, &self.files) {
+            (Some(path), _) if component == "transformer" => Checkpoint::open(path),
+            (_, ModelFiles::Folder(root)) => {
+                let names = self.weight_files(component)?;
+                Checkpoint::open_all(&names.iter().map(|name| root.join(name)).collect::<Vec<_>>())
+            }
+            (_, embedded) => embedded.checkpoint(component),
         }
+    }
+
+    /// The weight files of a component of the folder, relative to it: diffusers' own, or those
+    /// that the original release and repackagers put beside each other.
+    fn weight_files(&self, component: &str) -> Result<Vec<String>> {
         let missing = match self.files.weight_files(component) {
-            Ok(_) => return self.files.checkpoint(component),
+            Ok(names) => return Ok(names),
             Err(error) => error,
         };
-        let ModelFiles::Folder(root) = &self.files else {
-            return Err(missing);
-        };
         let beside: &[&str] = match component {
-            "transformer" => return self.files.checkpoint(".").map_err(|_| missing),
+            "transformer" => return self.files.weight_files(".").map_err(|_| missing),
             "text_encoder" => TEXT_ENCODER_FILES,
             _ => VAE_FILES,
         };
         match beside.iter().find(|name| self.files.has(name)) {
-            Some(name) => Checkpoint::open(&root.join(name)),
+            Some(name) => Ok(vec![(*name).to_string()]),
             None => Err(missing.context(format!("none of {} there either", beside.join(", ")))),
         }
+    }
+
+    /// Every file of the folder that decides what these components compute.
+    ///
+    /// # Errors
+    /// When a component has no weights.
+    pub fn deciding(&self, components: &[&str]) -> Result<Vec<String>> {
+        let mut names: Vec<String> = ["scheduler/scheduler_config.json", "config.json"]
+            .iter()
+            .chain(TOKENIZER_FILES)
+            .map(|name| (*name).to_string())
+            .chain(components.iter().map(|c| format!("{c}/config.json")))
+            .filter(|name| self.files.has(name))
+            .collect();
+        for component in components {
+            if *component != "transformer" || self.transformer_file.is_none() {
+                names.extend(self.weight_files(component)?);
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Builds one component and accounts for its tensors.

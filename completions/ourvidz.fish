@@ -1,0 +1,99 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_ourvidz_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_ourvidz_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_ourvidz_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_ourvidz_using_subcommand
+    set -l cmd (__fish_ourvidz_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -s V -l version -d 'Print version'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s p -l prompt -d 'What to draw; - reads it from stdin' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s n -l negative-prompt -d 'What not to draw; an empty one counts as given' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s s -l seed -d 'First seed; image i uses SEED+i [default: drawn and reported]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l steps -d 'Denoising steps, 1 to 150' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l cfg-scale -d 'How closely to follow the prompt, 0 to 30' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s W -l width -d 'Width in pixels, a multiple of 8' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s H -l height -d 'Height in pixels, a multiple of 8' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s b -l batch-count -d 'Images to make: 1, 3 or 6' -r -f -a "1\t''
+3\t''
+6\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l scheduler -d 'Sampling method [default: the model\'s own]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Job type [default: sdxl_image_fast]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback -d 'Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-format -d 'Shape of the callback [default: standard]' -r -f -a "standard\t''
+workspace\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s m -l model -d 'A name from models.toml, a model folder or a checkpoint file' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dtype -d 'Number format of the weights [default: the device\'s]' -r -f -a "f32\t''
+f16\t''
+bf16\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l no-auto-negative -d 'Give the model only the negative prompt of the job'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l truncate-prompt -d 'Cut prompts at 77 tokens, as diffusers does'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l deterministic -d 'Compute images one by one: the same bits in any batch'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'Overwrite whatever is at the output path'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l keep-going -d 'Run the valid jobs even when others are invalid'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dry-run -d 'Show every resolved value and load nothing'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'

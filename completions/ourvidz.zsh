@@ -1,0 +1,374 @@
+#compdef ourvidz
+
+autoload -U is-at-least
+
+_ourvidz() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_ourvidz_commands" \
+"*::: :->ourvidz" \
+&& ret=0
+    case $state in
+    (ourvidz)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-command-$line[1]:"
+        case $line[1] in
+            (generate)
+_arguments "${_arguments_options[@]}" : \
+'-p+[What to draw; - reads it from stdin]:TEXT:_default' \
+'--prompt=[What to draw; - reads it from stdin]:TEXT:_default' \
+'-n+[What not to draw; an empty one counts as given]:TEXT:_default' \
+'--negative-prompt=[What not to draw; an empty one counts as given]:TEXT:_default' \
+'-s+[First seed; image i uses SEED+i \[default\: drawn and reported\]]:N:_default' \
+'--seed=[First seed; image i uses SEED+i \[default\: drawn and reported\]]:N:_default' \
+'--steps=[Denoising steps, 1 to 150]:N:_default' \
+'--cfg-scale=[How closely to follow the prompt, 0 to 30]:SCALE:_default' \
+'-W+[Width in pixels, a multiple of 8]:PX:_default' \
+'--width=[Width in pixels, a multiple of 8]:PX:_default' \
+'-H+[Height in pixels, a multiple of 8]:PX:_default' \
+'--height=[Height in pixels, a multiple of 8]:PX:_default' \
+'-b+[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
+'--batch-count=[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
+'--scheduler=[Sampling method \[default\: the model'\''s own\]]:NAME:_default' \
+'--type=[Job type \[default\: sdxl_image_fast\]]:TYPE:_default' \
+'()--from=[Replay the job that made this picture]:PNG:_files' \
+'-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
+'--output=[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
+'--callback=[Write the callback to this file (may contain {id}) \[default\: callback.json beside the pictures\]]:FILE:_default' \
+'--callback-format=[Shape of the callback \[default\: standard\]]:FORMAT:(standard workspace)' \
+'-m+[A name from models.toml, a model folder or a checkpoint file]:NAME|PATH:_default' \
+'--model=[A name from models.toml, a model folder or a checkpoint file]:NAME|PATH:_default' \
+'--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
+'--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--no-auto-negative[Give the model only the negative prompt of the job]' \
+'--truncate-prompt[Cut prompts at 77 tokens, as diffusers does]' \
+'--deterministic[Compute images one by one\: the same bits in any batch]' \
+'--force[Overwrite whatever is at the output path]' \
+'--keep-going[Run the valid jobs even when others are invalid]' \
+'--dry-run[Show every resolved value and load nothing]' \
+'--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'-v[Say more]' \
+'--verbose[Say more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::input -- Spec files (or - for stdin), or one prompt:_default' \
+&& ret=0
+;;
+(models)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_ourvidz__subcmd__models_commands" \
+"*::: :->models" \
+&& ret=0
+
+    case $state in
+    (models)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-models-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--json[Print JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+'--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--json[Print JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':name:_default' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+':file:_files' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__models__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-models-help-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
+;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--json[Print JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+':shell:(bash elvish fish powershell zsh)' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-help-command-$line[1]:"
+        case $line[1] in
+            (generate)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(models)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__help__subcmd__models_commands" \
+"*::: :->models" \
+&& ret=0
+
+    case $state in
+    (models)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-help-models-command-$line[1]:"
+        case $line[1] in
+            (list)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_ourvidz_commands] )) ||
+_ourvidz_commands() {
+    local commands; commands=(
+'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
+'models:Look at models and at what made a picture' \
+'doctor:Show devices, memory, configuration and what this build can do' \
+'completions:Print a completion script for a shell' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__completions_commands] )) ||
+_ourvidz__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz completions commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__doctor_commands] )) ||
+_ourvidz__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz doctor commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__generate_commands] )) ||
+_ourvidz__subcmd__generate_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz generate commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help_commands] )) ||
+_ourvidz__subcmd__help_commands() {
+    local commands; commands=(
+'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
+'models:Look at models and at what made a picture' \
+'doctor:Show devices, memory, configuration and what this build can do' \
+'completions:Print a completion script for a shell' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__completions_commands] )) ||
+_ourvidz__subcmd__help__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help completions commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__doctor_commands] )) ||
+_ourvidz__subcmd__help__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help doctor commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__generate_commands] )) ||
+_ourvidz__subcmd__help__subcmd__generate_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help generate commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__help_commands] )) ||
+_ourvidz__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__models_commands] )) ||
+_ourvidz__subcmd__help__subcmd__models_commands() {
+    local commands; commands=(
+'list:List models, where they are, and which job type uses which' \
+'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
+'inspect:Print the manifest inside a picture as JSON' \
+    )
+    _describe -t commands 'ourvidz help models commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__models__subcmd__inspect_commands] )) ||
+_ourvidz__subcmd__help__subcmd__models__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help models inspect commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__models__subcmd__list_commands] )) ||
+_ourvidz__subcmd__help__subcmd__models__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help models list commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__models__subcmd__verify_commands] )) ||
+_ourvidz__subcmd__help__subcmd__models__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help models verify commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models_commands] )) ||
+_ourvidz__subcmd__models_commands() {
+    local commands; commands=(
+'list:List models, where they are, and which job type uses which' \
+'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
+'inspect:Print the manifest inside a picture as JSON' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz models commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help_commands() {
+    local commands; commands=(
+'list:List models, where they are, and which job type uses which' \
+'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
+'inspect:Print the manifest inside a picture as JSON' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz models help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__help_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models help help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__inspect_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models help inspect commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__list_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models help list commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__verify_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models help verify commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__inspect_commands] )) ||
+_ourvidz__subcmd__models__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models inspect commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__list_commands] )) ||
+_ourvidz__subcmd__models__subcmd__list_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models list commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__verify_commands] )) ||
+_ourvidz__subcmd__models__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models verify commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_ourvidz" ]; then
+    _ourvidz "$@"
+else
+    compdef _ourvidz ourvidz
+fi

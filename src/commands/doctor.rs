@@ -1,0 +1,271 @@
+//! `doctor`: what this machine and this configuration offer, in one table.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{print, table};
+use crate::cli::Doctor;
+use crate::config::Settings;
+use crate::device::cuda_status;
+use crate::media::manifest::Build;
+use crate::registry::Registry;
+
+/// One checked thing.
+struct Check {
+    name: &'static str,
+    state: State,
+    detail: String,
+    facts: Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// Not there, and nothing in this build needs it.
+    Absent,
+    Problem,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Absent => "absent",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+/// Prints every check; the exit code tells whether something is wrong.
+///
+/// # Errors
+/// `Io` when stdout fails.
+pub fn run(args: &Doctor) -> Result<u8> {
+    let (configuration, settings) = configuration();
+    let mut checks = vec![build(), processor(), memory(), gpu(), configuration];
+    if let Some(settings) = &settings {
+        checks.push(models(args.place.models.as_deref(), settings));
+        checks.push(folder("cache", &settings.cache_dir));
+    }
+    checks.push(program("ffmpeg", "videos, which this build does not make yet"));
+    if args.json {
+        let all: serde_json::Map<String, Value> = checks
+            .iter()
+            .map(|c| {
+                let record = json!({"state": c.state.name(), "detail": c.detail, "facts": c.facts});
+                (c.name.to_string(), record)
+            })
+            .collect();
+        print(&format!("{}\n", Value::from(all)))?;
+    } else {
+        let rows: Vec<Vec<String>> = checks
+            .iter()
+            .map(|c| vec![c.name.into(), c.state.name().into(), c.detail.clone()])
+            .collect();
+        print(&table(&rows))?;
+    }
+    let wrong = checks.iter().any(|c| c.state == State::Problem);
+    Ok(if wrong {
+        crate::error::ErrorKind::Config.exit_code()
+    } else {
+        0
+    })
+}
+
+fn build() -> Check {
+    let build = Build::this();
+    let backends = if cfg!(feature = "cuda") {
+        "cpu, cuda"
+    } else {
+        "cpu"
+    };
+    Check {
+        name: "build",
+        state: State::Ok,
+        detail: format!(
+            "{} {} for {}, devices: {backends}",
+            build.program, build.version, build.target
+        ),
+        facts: json!(build),
+    }
+}
+
+fn processor() -> Check {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Check {
+        name: "processor",
+        state: State::Ok,
+        detail: format!("{cores} cores to use"),
+        facts: json!({"cores": cores}),
+    }
+}
+
+fn memory() -> Check {
+    let read = |text: &str, key: &str| -> Option<u64> {
+        let line = text.lines().find(|l| l.starts_with(key))?;
+        line.split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|kib| kib * 1024)
+    };
+    let found = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| Some((read(&text, "MemTotal:")?, read(&text, "MemAvailable:")?)));
+    match found {
+        Some((total, available)) => Check {
+            name: "memory",
+            state: State::Ok,
+            detail: format!("{} in all, {} available", gigabytes(total), gigabytes(available)),
+            facts: json!({"total_bytes": total, "available_bytes": available}),
+        },
+        None => Check {
+            name: "memory",
+            state: State::Absent,
+            detail: "this system does not tell".into(),
+            facts: Value::Null,
+        },
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// GPUs of this build, and the driver whether or not this build can use it.
+fn gpu() -> Check {
+    let status = cuda_status();
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version")
+        .ok()
+        .and_then(|text| text.lines().next().map(|l| l.trim().to_string()));
+    let library = library("libcuda.so.1");
+    let seen = match (&driver, &library) {
+        (Some(driver), Some(library)) => format!("{driver}; {}", library.display()),
+        (Some(driver), None) => format!("{driver}; libcuda.so.1 was not found"),
+        (None, Some(library)) => format!("{}, but no driver is running", library.display()),
+        (None, None) => "no NVIDIA driver on this machine".into(),
+    };
+    let usable = status.problem.is_empty();
+    let detail = if usable {
+        format!("{} to use; {seen}", status.devices)
+    } else {
+        format!("{}; {seen}; --device cpu works without", status.problem)
+    };
+    Check {
+        name: "gpu",
+        state: if usable { State::Ok } else { State::Absent },
+        detail,
+        facts: json!({"in_build": status.compiled_in, "devices": status.devices, "problem": status.problem,
+            "driver": driver, "library": library}),
+    }
+}
+
+/// A shared library in the places where the dynamic linker usually looks.
+fn library(name: &str) -> Option<PathBuf> {
+    const USUAL: [&str; 5] = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib/wsl/lib",
+        "/usr/lib",
+    ];
+    let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    std::env::split_paths(&named)
+        .chain(USUAL.map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+fn configuration() -> (Check, Option<Settings>) {
+    match Settings::load() {
+        Ok(settings) => {
+            let file = settings.config_dir.join("config.toml");
+            let there = file.is_file();
+            let detail = format!(
+                "{}{}",
+                file.display(),
+                if there { "" } else { " (not there, defaults hold)" }
+            );
+            let check = Check {
+                name: "configuration",
+                state: State::Ok,
+                detail,
+                facts: json!({"file": file, "found": there, "device": settings.device, "dtype": settings.dtype}),
+            };
+            (check, Some(settings))
+        }
+        Err(error) => (problem("configuration", &error), None),
+    }
+}
+
+fn models(named: Option<&Path>, settings: &Settings) -> Check {
+    match Registry::load(named, settings) {
+        Ok(registry) => {
+            let all = registry.models().count();
+            let missing: Vec<&str> = registry
+                .models()
+                .filter(|m| m.check_files().is_err())
+                .map(|m| m.name.as_str())
+                .collect();
+            let from = registry
+                .file()
+                .map_or("the binary".into(), |f| f.display().to_string());
+            let mut detail = format!("{all} from {from}");
+            if !missing.is_empty() {
+                detail.push_str(&format!("; files missing: {}", missing.join(", ")));
+            }
+            Check {
+                name: "models",
+                state: if missing.is_empty() {
+                    State::Ok
+                } else {
+                    State::Problem
+                },
+                detail,
+                facts: json!({"count": all, "file": registry.file(), "missing": missing}),
+            }
+        }
+        Err(error) => problem("models", &error),
+    }
+}
+
+fn folder(name: &'static str, path: &Path) -> Check {
+    let there = path.is_dir();
+    Check {
+        name,
+        state: if there { State::Ok } else { State::Absent },
+        detail: format!(
+            "{}{}",
+            path.display(),
+            if there { "" } else { " (made when needed)" }
+        ),
+        facts: json!({"folder": path, "found": there}),
+    }
+}
+
+fn program(name: &'static str, purpose: &str) -> Check {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|p| p.is_file());
+    Check {
+        name,
+        state: if found.is_some() { State::Ok } else { State::Absent },
+        detail: match &found {
+            Some(path) => path.display().to_string(),
+            None => format!("not in PATH; needed for {purpose}"),
+        },
+        facts: json!({"path": found}),
+    }
+}
+
+fn problem(name: &'static str, error: &anyhow::Error) -> Check {
+    Check {
+        name,
+        state: State::Problem,
+        detail: format!("{error:#}"),
+        facts: Value::Null,
+    }
+}

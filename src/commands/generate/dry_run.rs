@@ -1,0 +1,125 @@
+//! `--dry-run`: every resolved value, and nothing loaded.
+
+use serde_json::{Value, json};
+
+use crate::commands::table;
+use crate::config::Settings;
+use crate::progress::Reporter;
+use crate::runner::{Task, notes};
+
+use super::prepare::Prepared;
+
+/// Prints what would run, as tables or as one JSON object a job.
+pub fn print(reporter: &mut Reporter, prepared: &Prepared, settings: &Settings) {
+    for task in &prepared.tasks {
+        let mut record = record(task, settings);
+        // A vocabulary that cannot be read is the run's error, not the preview's.
+        if let Ok(tokens) = prepared.counters.count(&task.model, &task.job.prompt) {
+            record["prompt_tokens"] = tokens.into();
+            record["tokens_per_chunk"] = json!(chunks(tokens, task.job.truncate_prompt));
+        }
+        if reporter.is_json() {
+            reporter.stdout_line(&record.to_string());
+        } else {
+            let rows: Vec<Vec<String>> = record
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(key, _)| *key != "event")
+                .map(|(key, value)| vec![key.clone(), shown(value)])
+                .collect();
+            reporter.stdout_line(&table(&rows));
+        }
+    }
+}
+
+fn record(task: &Task, settings: &Settings) -> Value {
+    let job = &task.job;
+    let outputs: Vec<String> = task
+        .plan
+        .assets
+        .iter()
+        .map(|a| a.path.display().to_string())
+        .collect();
+    let mut record = json!({
+        "event": "dry_run",
+        "job_id": job.id,
+        "type": job.type_name,
+        "model": job.model,
+        "family": task.model.family.name(),
+        "prompt": job.prompt,
+        "negative_prompt": job.negative_prompt,
+        "auto_negative": job.auto_negative,
+        "num_images": job.seeds.len(),
+        "seeds": job.seeds,
+        "seed_drawn": job.seed_drawn,
+        "steps": job.steps,
+        "effective_steps": effective_steps(job.scheduler.as_deref(), job.steps),
+        "guidance_scale": job.guidance_scale,
+        "width": job.width,
+        "height": job.height,
+        "scheduler": job.scheduler.as_deref().unwrap_or("the model's own"),
+        "truncate_prompt": job.truncate_prompt,
+        "deterministic": job.deterministic,
+        "device": settings.device,
+        "dtype": settings.dtype.as_ref().or(task.model.dtype.as_ref()).map_or("the device's", String::as_str),
+        "limit_bytes": job.kind.limit_bytes,
+        "outputs": outputs,
+        "callback": task.plan.callback.display().to_string(),
+        "notes": notes(task),
+        "ignored": job.ignored,
+    });
+    if let Some(bytes) = task.model.memory_bytes {
+        record["memory_bytes"] = bytes.into();
+    }
+    record
+}
+
+/// Tokens that fit between the begin and the end mark of one chunk.
+const CHUNK_TOKENS: usize = 75;
+
+fn chunks(tokens: usize, truncate: bool) -> Vec<usize> {
+    if truncate || tokens <= CHUNK_TOKENS {
+        return vec![tokens.min(CHUNK_TOKENS)];
+    }
+    let full = vec![CHUNK_TOKENS; tokens / CHUNK_TOKENS];
+    let rest = tokens % CHUNK_TOKENS;
+    full.into_iter().chain((rest > 0).then_some(rest)).collect()
+}
+
+/// Heun looks at every step but the last twice.
+fn effective_steps(scheduler: Option<&str>, steps: u32) -> u32 {
+    match scheduler {
+        Some("heun") => (2 * steps).saturating_sub(1),
+        _ => steps,
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".into(),
+        Value::Array(all) if all.is_empty() => "none".into(),
+        Value::Array(all) => all.iter().map(shown).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_prompts_fill_chunks_of_75_and_truncation_keeps_one() {
+        assert_eq!(chunks(0, false), [0]);
+        assert_eq!(chunks(75, false), [75]);
+        assert_eq!(chunks(160, false), [75, 75, 10]);
+        assert_eq!(chunks(160, true), [75]);
+    }
+
+    #[test]
+    fn heun_advances_once_less_than_twice_as_often() {
+        assert_eq!(effective_steps(Some("heun"), 15), 29);
+        assert_eq!(effective_steps(None, 15), 15);
+    }
+}

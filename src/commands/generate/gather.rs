@@ -1,0 +1,253 @@
+//! From the command line to job specs, with the flags laid over them.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cli::Generate;
+use crate::error::{Error, ErrorKind};
+use crate::fail;
+use crate::job::{JobSpec, MAX_SPEC_BYTES, Options, Origin, parse};
+use crate::media::files::folder_of;
+use crate::media::manifest::read_manifest;
+
+/// A spec and where it came from.
+#[derive(Debug)]
+pub struct Gathered {
+    pub spec: JobSpec,
+    /// For messages: a path, `stdin`, or nothing for flags.
+    pub origin: Option<String>,
+    /// Relative paths in the spec start here.
+    pub base: PathBuf,
+}
+
+/// One input that could not be read as specs.
+#[derive(Debug)]
+pub struct Unread(pub anyhow::Error);
+
+/// What the positional arguments are.
+#[derive(Debug, Default, PartialEq)]
+struct Inputs<'a> {
+    specs: Vec<&'a str>,
+    prompt: Option<&'a str>,
+}
+
+/// Every job of the command line, and every input that holds none.
+///
+/// # Errors
+/// `Usage` when the arguments contradict each other; what `--from` and a prompt on stdin may raise.
+pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
+    let inputs = classify(&args.input)?;
+    let prompt = prompt(args, &inputs)?;
+    let mut found = Vec::new();
+    if let Some(path) = &args.from {
+        found.push(Ok(Gathered {
+            spec: read_manifest(path)?.0.replay(),
+            origin: Some(path.display().to_string()),
+            base: PathBuf::from("."),
+        }));
+    } else if inputs.specs.is_empty() {
+        if prompt.is_none() {
+            fail!(Usage, "no job: neither a prompt nor a SPEC nor --from"; "try `ourvidz generate \"a red circle\"`");
+        }
+        found.push(Ok(Gathered {
+            spec: JobSpec::default(),
+            origin: None,
+            base: PathBuf::from("."),
+        }));
+    }
+    for input in &inputs.specs {
+        match read_specs(input) {
+            Ok(specs) => found.extend(specs.into_iter().map(Ok)),
+            Err(error) => found.push(Err(Unread(error))),
+        }
+    }
+    for gathered in found.iter_mut().flatten() {
+        lay_over(args, prompt.as_deref(), &mut gathered.spec);
+    }
+    Ok(found)
+}
+
+/// Tells specs from the prompt: an existing file, `-` or a name that ends like a spec is a spec.
+fn classify(input: &[String]) -> Result<Inputs<'_>> {
+    let mut inputs = Inputs::default();
+    for word in input {
+        if is_spec(word) {
+            if word == "-" && inputs.specs.contains(&"-") {
+                fail!(Usage, "stdin (`-`) is named twice"; "name it once");
+            }
+            inputs.specs.push(word);
+        } else if let Some(first) = inputs.prompt {
+            fail!(Usage, "`{first}` and `{word}` are two prompts"; "put a prompt of several words into quotes; spec files must exist");
+        } else {
+            inputs.prompt = Some(word);
+        }
+    }
+    if let (Some(prompt), Some(spec)) = (inputs.prompt, inputs.specs.first()) {
+        fail!(Usage, "`{prompt}` is neither a spec file nor the only argument beside `{spec}`"; "give a prompt that overrides the specs' with --prompt");
+    }
+    Ok(inputs)
+}
+
+fn is_spec(word: &str) -> bool {
+    let path = Path::new(word);
+    let named = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| ["yaml", "yml", "json"].contains(&e.to_ascii_lowercase().as_str()));
+    word == "-" || named || path.exists()
+}
+
+fn prompt(args: &Generate, inputs: &Inputs<'_>) -> Result<Option<String>> {
+    match (inputs.prompt, args.prompt.as_deref()) {
+        (Some(word), Some(_)) => {
+            fail!(Usage, "the prompt is given twice: `{word}` and --prompt"; "give one of them")
+        }
+        (None, Some("-")) => {
+            if inputs.specs.contains(&"-") {
+                fail!(Usage, "stdin cannot be both the SPEC and the prompt"; "put one of them into a file or an argument");
+            }
+            let text = String::from_utf8(read_stdin()?)
+                .map_err(|_| Error::new(ErrorKind::InvalidSpec, "the prompt on stdin is not valid UTF-8"))?;
+            Ok(Some(text.trim_end_matches(['\n', '\r']).to_string()))
+        }
+        (word, flag) => Ok(word.or(flag).map(String::from)),
+    }
+}
+
+fn read_specs(input: &str) -> Result<Vec<Gathered>> {
+    let (bytes, name, base) = if input == "-" {
+        (read_stdin()?, "stdin".to_string(), PathBuf::from("."))
+    } else {
+        let path = Path::new(input);
+        (
+            read_spec_file(path)?,
+            input.to_string(),
+            folder_of(path).to_path_buf(),
+        )
+    };
+    let specs = parse(&bytes, &name, Origin::File)?;
+    Ok(specs
+        .into_iter()
+        .map(|spec| Gathered {
+            spec,
+            origin: Some(name.clone()),
+            base: base.clone(),
+        })
+        .collect())
+}
+
+fn read_spec_file(path: &Path) -> Result<Vec<u8>> {
+    let shown = path.display();
+    if path.is_dir() {
+        fail!(InputMissing, "spec `{shown}` is a folder"; "name its files, as in `{shown}/*.yaml`");
+    }
+    let file = std::fs::File::open(path).map_err(|e| {
+        Error::new(
+            ErrorKind::InputMissing,
+            format!("spec `{shown}`: cannot be read ({e})"),
+        )
+        .hint("name an existing YAML or JSON file, or put a prompt into quotes")
+    })?;
+    bounded(file).with_context(|| format!("spec `{shown}`"))
+}
+
+fn read_stdin() -> Result<Vec<u8>> {
+    bounded(std::io::stdin().lock()).context("stdin")
+}
+
+/// Reads a little more than is allowed, so that the parser can say that it is too much.
+fn bounded(reader: impl Read) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_SPEC_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Flags win over what a spec says, field by field.
+fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
+    fn set<T: Clone>(to: &mut Option<T>, from: Option<&T>) {
+        if let Some(value) = from {
+            *to = Some(value.clone());
+        }
+    }
+    set(&mut spec.prompt, prompt.map(String::from).as_ref());
+    set(&mut spec.negative_prompt, args.negative_prompt.as_ref());
+    set(&mut spec.job_type, args.job_type.as_ref());
+    set(&mut spec.model, args.model.as_ref());
+    let Options {
+        num_images,
+        seed,
+        steps,
+        guidance_scale,
+        width,
+        height,
+        scheduler,
+        auto_negative,
+        truncate_prompt,
+        deterministic,
+        ..
+    } = &mut spec.config;
+    set(num_images, args.batch_count.as_ref());
+    set(seed, args.seed.as_ref());
+    set(steps, args.steps.as_ref());
+    set(guidance_scale, args.cfg_scale.as_ref());
+    set(width, args.width.as_ref());
+    set(height, args.height.as_ref());
+    set(scheduler, args.scheduler.as_ref());
+    set(auto_negative, args.no_auto_negative.then_some(&false));
+    set(truncate_prompt, args.truncate_prompt.then_some(&true));
+    set(deterministic, args.deterministic.then_some(&true));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::kind_of;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|w| (*w).to_string()).collect()
+    }
+
+    #[test]
+    fn files_and_names_like_files_are_specs_and_the_rest_is_the_prompt() {
+        let input = words(&["Cargo.toml", "missing.YAML", "-"]);
+        assert_eq!(
+            classify(&input).unwrap().specs,
+            ["Cargo.toml", "missing.YAML", "-"]
+        );
+        let input = words(&["a red circle"]);
+        assert_eq!(classify(&input).unwrap().prompt, Some("a red circle"));
+    }
+
+    #[test]
+    fn unquoted_prompts_and_mixtures_are_usage_errors() {
+        for bad in [&["a", "red"][..], &["a.yaml", "red"], &["-", "-"]] {
+            let input = words(bad);
+            let error = classify(&input).unwrap_err();
+            assert_eq!(kind_of(&error), ErrorKind::Usage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_spec_field_by_field() {
+        let mut spec = JobSpec {
+            prompt: Some("old".into()),
+            negative_prompt: Some("kept".into()),
+            ..JobSpec::default()
+        };
+        spec.config.seed = Some(1);
+        spec.config.steps = Some(30);
+        let args = Generate {
+            seed: Some(2),
+            no_auto_negative: true,
+            ..Generate::default()
+        };
+        lay_over(&args, Some("new"), &mut spec);
+        assert_eq!(spec.prompt.as_deref(), Some("new"));
+        assert_eq!(spec.negative_prompt.as_deref(), Some("kept"));
+        assert_eq!((spec.config.seed, spec.config.steps), (Some(2), Some(30)));
+        assert_eq!(spec.config.auto_negative, Some(false));
+        assert_eq!(spec.config.deterministic, None);
+    }
+}

@@ -1,0 +1,392 @@
+//! The record of how a picture was made: in the PNG, in the callback, and the way back to a job.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::files::sha256_hex;
+use super::frames::Frame;
+use super::png;
+use crate::error::{Error, ErrorKind};
+use crate::fail;
+use crate::job::{JobSpec, Options, ResolvedJob};
+
+/// The layout of this record; a reader refuses a newer one.
+pub const VERSION: u32 = 1;
+
+/// One record for all images of a job, the same in every file of it.
+///
+/// It holds nothing of the day or the person: no time, no drawn id, no user id, no producer
+/// metadata, no callback address. So the same job gives the same bytes, and a picture that is
+/// passed on tells how it was made and nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub manifest_version: u32,
+    /// A complete spec: every default filled in, the first seed named. It can be run again.
+    pub spec: JobSpec,
+    pub model: ModelRecord,
+    pub scheduler: String,
+    /// How often the scheduler advanced; heun takes two for most steps.
+    pub effective_steps: usize,
+    pub seeds: Vec<u64>,
+    /// What the model was given in the end, automatic terms included.
+    pub negative_prompt: Option<String>,
+    /// Tokens of the prompt in each chunk, per text encoder.
+    pub prompt_tokens: Vec<Vec<usize>>,
+    pub build: Build,
+    /// Where it was computed, such as `cpu` or `cuda:0`.
+    pub device: String,
+    pub dtype: String,
+    pub outputs: Vec<Output>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Which weights were used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    pub name: String,
+    /// SHA-256 over the weights.
+    pub hash: String,
+    /// True for the small models that are compiled into the binary.
+    pub embedded: bool,
+}
+
+/// Which program made it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    pub program: String,
+    pub version: String,
+    pub features: Vec<String>,
+    pub target: String,
+}
+
+/// One image of the job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    pub index: usize,
+    pub seed: u64,
+    /// Digest of the decoded pixels, 8-bit RGB row by row: a file cannot hold its own digest.
+    pub pixels_sha256: String,
+}
+
+/// What the runner knows when the frames are there.
+#[derive(Debug, Clone)]
+pub struct Made<'a> {
+    pub job: &'a ResolvedJob,
+    pub model: ModelRecord,
+    pub scheduler: &'a str,
+    pub effective_steps: usize,
+    pub prompt_tokens: &'a [Vec<usize>],
+    pub device: &'a str,
+    pub dtype: &'a str,
+    pub frames: &'a [Frame],
+    pub notes: Vec<String>,
+}
+
+impl Build {
+    /// This program.
+    pub fn this() -> Self {
+        let features = [("cuda", cfg!(feature = "cuda"))];
+        Self {
+            program: "ourvidz".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            features: features
+                .iter()
+                .filter(|(_, on)| *on)
+                .map(|(name, _)| (*name).to_string())
+                .collect(),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+}
+
+impl Manifest {
+    /// The record of a finished job.
+    ///
+    /// # Panics
+    /// If there is not one frame per seed.
+    pub fn new(made: &Made<'_>) -> Self {
+        let job = made.job;
+        assert_eq!(made.frames.len(), job.seeds.len(), "one frame per seed");
+        let outputs = made
+            .frames
+            .iter()
+            .zip(&job.seeds)
+            .enumerate()
+            .map(|(index, (frame, &seed))| Output {
+                index,
+                seed,
+                pixels_sha256: sha256_hex(&frame.rgb),
+            })
+            .collect();
+        Self {
+            manifest_version: VERSION,
+            spec: settled_spec(job),
+            model: made.model.clone(),
+            scheduler: made.scheduler.into(),
+            effective_steps: made.effective_steps,
+            seeds: job.seeds.clone(),
+            negative_prompt: job.negative_prompt.clone(),
+            prompt_tokens: made.prompt_tokens.to_vec(),
+            build: Build::this(),
+            device: made.device.into(),
+            dtype: made.dtype.into(),
+            outputs,
+            notes: made.notes.clone(),
+        }
+    }
+
+    /// The record as one line of JSON.
+    ///
+    /// # Panics
+    /// Never: the record holds no map with keys other than strings and no non-finite number.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a manifest is plain JSON")
+    }
+
+    /// A1111's `parameters` text for one image, as its readers and those of its successors parse it.
+    pub fn parameters(&self, index: usize) -> String {
+        let prompt = self.spec.prompt.as_deref().unwrap_or_default();
+        let mut lines = vec![prompt.to_string()];
+        if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
+            lines.push(format!("Negative prompt: {negative}"));
+        }
+        let (sampler, schedule) = a1111_sampler(&self.scheduler);
+        let config = &self.spec.config;
+        let mut pairs = vec![
+            ("Steps", config.steps.unwrap_or_default().to_string()),
+            ("Sampler", sampler.to_string()),
+        ];
+        pairs.extend(schedule.map(|s| ("Schedule type", s.to_string())));
+        pairs.extend([
+            ("CFG scale", config.guidance_scale.unwrap_or_default().to_string()),
+            ("Seed", self.outputs[index].seed.to_string()),
+            (
+                "Size",
+                format!(
+                    "{}x{}",
+                    config.width.unwrap_or_default(),
+                    config.height.unwrap_or_default()
+                ),
+            ),
+            ("Model hash", self.model.hash.chars().take(10).collect()),
+            ("Model", self.model.name.clone()),
+            (
+                "Version",
+                format!("{} {}", self.build.program, self.build.version),
+            ),
+        ]);
+        let shown: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("{key}: {}", quoted(value)))
+            .collect();
+        lines.push(shown.join(", "));
+        lines.join("\n")
+    }
+
+    /// The job to run again: everything that decides the picture, under a new id.
+    pub fn replay(self) -> JobSpec {
+        JobSpec {
+            id: None,
+            ..self.spec
+        }
+    }
+}
+
+/// The spec with every default filled in, and without what belongs to the producer.
+///
+/// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
+/// name does, and a replay must meet the same one.
+pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
+    JobSpec {
+        id: job.spec.id.clone(),
+        job_type: Some(job.type_name.clone()),
+        model: Some(job.model.clone()),
+        prompt: Some(job.prompt.clone()),
+        // As the user gave it: the automatic terms are added again when it is replayed.
+        negative_prompt: job.spec.negative_prompt.clone(),
+        compel_enabled: job.spec.compel_enabled,
+        compel_weights: job.spec.compel_weights.clone(),
+        config: Options {
+            num_images: Some(job.seeds.len() as u32),
+            seed: job.seeds.first().copied(),
+            steps: Some(job.steps),
+            guidance_scale: Some(job.guidance_scale),
+            width: Some(job.width),
+            height: Some(job.height),
+            scheduler: job.scheduler.clone(),
+            auto_negative: Some(job.auto_negative),
+            truncate_prompt: Some(job.truncate_prompt),
+            deterministic: Some(job.deterministic),
+            ..job.spec.config.clone()
+        },
+        ..JobSpec::default()
+    }
+}
+
+/// A1111's names for our schedulers: sampler and, where it is not the default, schedule.
+fn a1111_sampler(name: &str) -> (&str, Option<&'static str>) {
+    let (base, schedule) = match name.strip_suffix("-karras") {
+        Some(base) => (base, Some("Karras")),
+        None => (name, None),
+    };
+    let sampler = match base {
+        "euler" | "euler-trailing" => "Euler",
+        "euler-ancestral" => "Euler a",
+        "heun" => "Heun",
+        "ddim" => "DDIM",
+        "dpmpp-2m" => "DPM++ 2M",
+        "dpmpp-2m-sde" => "DPM++ 2M SDE",
+        "unipc" => "UniPC",
+        "lcm" => "LCM",
+        _ => return (name, None),
+    };
+    (sampler, schedule)
+}
+
+/// A1111 writes values that would break its comma-separated line as JSON strings.
+fn quoted(value: &str) -> String {
+    if value.contains([',', '\n', ':']) {
+        serde_json::Value::from(value).to_string()
+    } else {
+        value.to_string()
+    }
+}
+
+/// Reads the manifest of a PNG, and the pixels it speaks of.
+///
+/// # Errors
+/// `InputMissing` for a missing file; `BadInput` for one that is no PNG, is broken, has no manifest
+/// or one that this build cannot read.
+pub fn read_manifest(path: &Path) -> Result<(Manifest, Frame)> {
+    let picture = png::read(path)?;
+    let shown = path.display();
+    let Some(text) = picture.manifest else {
+        fail!(BadInput, "picture `{shown}`: has no ourvidz manifest"; "give a PNG that ourvidz wrote and nobody re-encoded");
+    };
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
+        Error::new(
+            ErrorKind::BadInput,
+            format!("picture `{shown}`: its manifest is broken ({e})"),
+        )
+        .hint("it may come from a newer ourvidz, or somebody edited it")
+    })?;
+    if manifest.manifest_version > VERSION {
+        fail!(
+            BadInput,
+            "picture `{shown}`: manifest version {} is newer than {VERSION}", manifest.manifest_version;
+            "use the ourvidz that wrote it, or a newer one"
+        );
+    }
+    Ok((manifest, picture.frame))
+}
+
+/// Which image of its job a frame is, by its pixels; `None` when they were changed.
+pub fn index_of(manifest: &Manifest, frame: &Frame) -> Option<usize> {
+    let digest = sha256_hex(&frame.rgb);
+    manifest
+        .outputs
+        .iter()
+        .find(|output| output.pixels_sha256 == digest)
+        .map(|output| output.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::kinds::KINDS;
+
+    fn job() -> ResolvedJob {
+        ResolvedJob {
+            id: "a".into(),
+            type_name: "sdxl_image_fast".into(),
+            kind: &KINDS[0],
+            model: "mock".into(),
+            prompt: "a red circle".into(),
+            negative_prompt: Some("blurry, ugly".into()),
+            auto_negative: true,
+            seeds: vec![7, 8, 9],
+            seed_drawn: true,
+            steps: 15,
+            guidance_scale: 6.0,
+            width: 4,
+            height: 2,
+            scheduler: None,
+            truncate_prompt: false,
+            deterministic: false,
+            notes: Vec::new(),
+            ignored: Vec::new(),
+            spec: JobSpec {
+                negative_prompt: Some("ugly".into()),
+                user_id: Some("private".into()),
+                callback_url: Some("https://private".into()),
+                ..JobSpec::default()
+            },
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let job = job();
+        let frames: Vec<Frame> = (0..3).map(|i| Frame::new(4, 2, vec![i; 24])).collect();
+        Manifest::new(&Made {
+            job: &job,
+            model: ModelRecord {
+                name: "mock".into(),
+                hash: "0123456789abcdef".into(),
+                embedded: false,
+            },
+            scheduler: "dpmpp-2m-karras",
+            effective_steps: 15,
+            prompt_tokens: &[vec![3]],
+            device: "cpu",
+            dtype: "f32",
+            frames: &frames,
+            notes: vec![],
+        })
+    }
+
+    #[test]
+    fn the_record_survives_json_and_replays_the_settled_job() {
+        let record = manifest();
+        let back: Manifest = serde_json::from_str(&record.to_json()).unwrap();
+        assert_eq!(back, record);
+        let spec = back.replay();
+        assert_eq!(spec.config.seed, Some(7));
+        assert_eq!(spec.config.num_images, Some(3));
+        assert_eq!(spec.config.scheduler, None);
+        assert_eq!(spec.negative_prompt.as_deref(), Some("ugly"));
+    }
+
+    #[test]
+    fn the_record_names_no_person_and_no_address() {
+        assert!(!manifest().to_json().contains("private"));
+    }
+
+    #[test]
+    fn a1111_reads_its_own_names_back() {
+        assert_eq!(
+            manifest().parameters(1),
+            format!(
+                "a red circle\nNegative prompt: blurry, ugly\nSteps: 15, Sampler: DPM++ 2M, Schedule type: Karras, \
+                 CFG scale: 6, Seed: 8, Size: 4x2, Model hash: 0123456789, Model: mock, Version: ourvidz {}",
+                env!("CARGO_PKG_VERSION")
+            )
+        );
+    }
+
+    #[test]
+    fn a_model_name_with_a_comma_is_quoted() {
+        let mut record = manifest();
+        record.model.name = "a, b".into();
+        assert!(record.parameters(0).contains("Model: \"a, b\""));
+    }
+
+    #[test]
+    fn pixels_tell_which_image_of_the_job_they_are() {
+        let record = manifest();
+        assert_eq!(index_of(&record, &Frame::new(4, 2, vec![2; 24])), Some(2));
+        assert_eq!(index_of(&record, &Frame::new(4, 2, vec![9; 24])), None);
+    }
+}
