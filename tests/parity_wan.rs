@@ -10,6 +10,7 @@ use ourvidz::media::frames::Frame;
 use ourvidz::models::umt5::{Umt5Config, Umt5Encoder};
 use ourvidz::models::wan_transformer::{WanTransformer, WanTransformerConfig};
 use ourvidz::models::wan_vae::{WanVae, WanVaeConfig};
+use ourvidz::models::wan_vae_tiling::Tiling;
 use ourvidz::pipelines::wan::{Residency, WanPipeline};
 use ourvidz::pipelines::{
     Event, LoadOptions, References, VideoPipeline, VideoRequest, model_hash, token_counter,
@@ -187,6 +188,22 @@ fn the_autoencoder_agrees_with_the_original_from_its_pth() {
 }
 
 #[test]
+fn tiles_are_cut_and_blended_as_in_diffusers() {
+    let case = Case::open("wan/modules/vae-tiled.safetensors");
+    let vae = load("vae", &folder("vae"), |vars| {
+        WanVae::load(vars, config::<WanVaeConfig>("vae")).unwrap()
+    });
+    let tiling = Tiling {
+        tile_px: 32,
+        stride_px: 24,
+    };
+    let tiled = vae.decode_tiled(case.tensor("latents"), tiling);
+    report("vae in tiles", tiled, case.tensor("decoded"));
+    let one_tile = vae.decode_tiled(case.tensor("latents"), Tiling::default());
+    assert_close("one tile", one_tile, vae.decode(case.tensor("latents")));
+}
+
+#[test]
 fn frames_come_out_as_soon_as_their_latent_is_decoded() {
     let vae = load("vae", &folder("vae"), |vars| {
         WanVae::load(vars, config::<WanVaeConfig>("vae")).unwrap()
@@ -261,6 +278,7 @@ fn request(case: &PipelineCase) -> VideoRequest {
             subject: case.subject.as_deref().map(picture),
             scale: case.scale,
         },
+        vae_tiling: false,
     }
 }
 
@@ -446,8 +464,13 @@ fn half_precision_makes_nearly_the_same_video() {
 fn texts_that_an_earlier_run_encoded_are_not_encoded_again() {
     let cache = tempfile::tempdir().unwrap();
     let case = &cases()[0];
-    let mut run = |prompt: &str| {
-        let mut pipeline = open_with(&data("wan"), Precision::F32, Residency::InTurn, Some(cache.path()));
+    let run = |prompt: &str| {
+        let mut pipeline = open_with(
+            &data("wan"),
+            Precision::F32,
+            Residency::InTurn,
+            Some(cache.path()),
+        );
         let mut loads = 0;
         let request = VideoRequest {
             prompt: prompt.into(),
@@ -490,6 +513,16 @@ fn texts_longer_than_the_model_reads_are_cut_and_said_so() {
         ..request(&cases()[1])
     };
     let output = pipeline.text_to_video(&request, &mut |_| Ok(())).unwrap();
+    let tiled = VideoRequest {
+        vae_tiling: true,
+        ..request.clone()
+    };
+    let tiled = pipeline.text_to_video(&tiled, &mut |_| Ok(())).unwrap();
+    assert_eq!(tiled.frames, output.frames, "the picture fits one tile");
     assert_eq!(output.prompt_tokens, 512);
-    assert!(output.notes[0].contains("cut at 512 tokens"), "{:?}", output.notes);
+    assert!(
+        output.notes[0].contains("cut at 512 tokens"),
+        "{:?}",
+        output.notes
+    );
 }

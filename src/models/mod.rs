@@ -6,3 +6,4 @@ pub mod sdxl_vae;
 pub mod umt5;
 pub mod wan_transformer;
 pub mod wan_vae;
+pub mod wan_vae_tiling;

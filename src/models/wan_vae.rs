@@ -186,13 +186,16 @@ impl WanVae {
         latents: Tensor<5>,
         each: &mut dyn FnMut(Tensor<5>) -> Result<()>,
     ) -> Result<()> {
+        self.decode_chunks(latents, &mut |chunk| each(chunk.clamp(-1.0, 1.0)))
+    }
+
+    fn decode_chunks(&self, latents: Tensor<5>, each: &mut dyn FnMut(Tensor<5>) -> Result<()>) -> Result<()> {
         let frames = latents.dims()[2];
         let latents = self.post_quant_conv.forward(latents, &mut FrameCache::default());
         let mut cache = FrameCache::default();
         for i in 0..frames {
             cache.next_chunk();
-            let chunk = self.decoder.forward(latents.clone().narrow(2, i, 1), &mut cache);
-            each(chunk.clamp(-1.0, 1.0))?;
+            each(self.decoder.forward(latents.clone().narrow(2, i, 1), &mut cache))?;
         }
         Ok(())
     }
@@ -202,8 +205,12 @@ impl WanVae {
     /// # Shapes
     /// `latents: [batch, z_dim, n + 1, h, w]` → `[batch, 3, 4 n + 1, 8 h, 8 w]`.
     pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
+        self.decode_unclamped(latents).clamp(-1.0, 1.0)
+    }
+
+    pub(super) fn decode_unclamped(&self, latents: Tensor<5>) -> Tensor<5> {
         let mut chunks = Vec::new();
-        self.decode_each(latents, &mut |chunk| {
+        self.decode_chunks(latents, &mut |chunk| {
             chunks.push(chunk);
             Ok(())
         })

@@ -16,7 +16,7 @@ use crate::device::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::registry::{ModelFamily, ModelSpec, Source};
-use crate::weights::{ModelFiles, Report};
+use crate::weights::Report;
 
 /// Where and how to load.
 #[derive(Debug, Clone)]

@@ -27,6 +27,8 @@ pub struct VideoRequest {
     /// Replaces the shift of the noise levels in the model's scheduler configuration.
     pub flow_shift: Option<f64>,
     pub references: References,
+    /// Decode in overlapping tiles: less memory, slightly other colours.
+    pub vae_tiling: bool,
 }
 
 /// Pictures that the video follows, each of exactly the video's size.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Adds to tests/data/wan what make_reference.py leaves out: a subject picture, alone and with a first frame, and a
+"""Adds to tests/data/wan what make_reference.py leaves out: decoding in tiles, a subject picture, alone and with a first frame, and a
 weaker conditioning scale. Needs torch 2.15, diffusers 0.42, transformers 5. Usage: make_wan_references.py tests/data/wan
 """
 import json
@@ -66,3 +66,6 @@ case("subject-first", has_subject=True, has_first=True)
 case("first-weak", has_first=True, scale=0.4)
 save_file({name: video.contiguous() for name, video in videos.items()}, str(ROOT / "pipeline/videos.safetensors"))
 (ROOT / "pipeline/cases.json").write_text(json.dumps(cases, indent=1))
+latents = torch.randn(1, 16, 2, 6, 5, generator=torch.Generator("cpu").manual_seed(70))
+pipe.vae.enable_tiling(32, 32, 24, 24)
+save_file({"latents": latents, "decoded": pipe.vae.decode(latents).sample.contiguous()}, str(ROOT / "modules/vae-tiled.safetensors"))

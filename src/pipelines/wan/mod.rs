@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::digest::Digests;
 use super::open::LoadOptions;
 use super::sdxl::Timings;
 use super::video::{VideoOutput, VideoPipeline, VideoRequest};
@@ -18,6 +17,7 @@ use crate::media::frames::Frame;
 use crate::models::umt5::Umt5Encoder;
 use crate::models::wan_transformer::{Control, TextCache, WanTransformer};
 use crate::models::wan_vae::WanVae;
+use crate::models::wan_vae_tiling::Tiling;
 use crate::nn::noise::TorchGenerator;
 use crate::registry::ModelSpec;
 use crate::schedulers::{self, Scheduler, SchedulerConfig};
@@ -28,14 +28,11 @@ use crate::weights::vars::Mode;
 mod control;
 mod embed_store;
 pub mod parts;
+mod text;
 
 use embed_store::EmbedStore;
 use parts::{Configs, Layout, Target};
-
-/// Every text is padded to this length with zeros, and cut at it.
-const TEXT_LENGTH: usize = 512;
-/// Texts whose embeddings are kept in memory.
-const KEPT_TEXTS: usize = 16;
+use text::{TEXT_LENGTH, Text};
 
 /// What happens to a network when its stage is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,22 +57,6 @@ pub struct WanPipeline {
     texts: BTreeMap<String, Text>,
     cache_dir: Option<PathBuf>,
     store: Option<EmbedStore>,
-}
-
-/// An encoded text.
-#[derive(Debug, Clone)]
-struct Text {
-    /// `[1, 512, text_dim]`, zeros behind the text.
-    embeds: Tensor<3>,
-    tokens: usize,
-    cut: bool,
-}
-
-/// A text on its way to the encoder.
-struct TextIds {
-    clean: String,
-    ids: Vec<u32>,
-    cut: bool,
 }
 
 impl WanPipeline {
@@ -202,100 +183,6 @@ impl WanPipeline {
         Ok(())
     }
 
-    /// Encodes the texts that neither this job nor an earlier one has encoded.
-    fn encode(&mut self, texts: &[&str], observer: &mut Observer<'_>) -> Result<()> {
-        if self.texts.len() + texts.len() > KEPT_TEXTS {
-            self.texts.clear();
-        }
-        self.open_store()?;
-        let mut unknown = Vec::new();
-        for text in texts {
-            if self.texts.contains_key(*text) {
-                continue;
-            }
-            let ids = self.tokenize(text)?;
-            match self.stored(&ids) {
-                Some(embeds) => self.keep(text, &ids, embeds),
-                None => unknown.push((*text, ids)),
-            }
-        }
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        if self.text_encoder.is_none() {
-            observer(Event::Stage("load"))?;
-            let (encoder, report) = self.layout.text_encoder(&self.configs, &self.target)?;
-            report.into_result()?;
-            self.text_encoder = Some(encoder);
-            observer(Event::Stage("encode"))?;
-        }
-        let dtype = self.target.dtype("text_encoder");
-        for (text, ids) in unknown {
-            let encoder = self.text_encoder.as_ref().expect("just loaded");
-            // Padding changes nothing for the text before it, so that it is never computed.
-            let embeds = encoder.forward(&ids.ids, ids.ids.len(), &self.target.device, dtype);
-            if let Some(store) = &self.store {
-                store.put(&ids.clean, &embeds);
-            }
-            self.keep(text, &ids, embeds);
-        }
-        if self.residency == Residency::InTurn {
-            self.text_encoder = None;
-            self.give_memory_back();
-        }
-        Ok(())
-    }
-
-    /// The store of a text encoder is known by its files' digests, which take a while at first.
-    fn open_store(&mut self) -> Result<()> {
-        let (Some(cache_dir), None) = (&self.cache_dir, &self.store) else {
-            return Ok(());
-        };
-        let mut digests = Digests::open(Some(cache_dir));
-        let names = self.layout.deciding(&["text_encoder"])?;
-        let files = digests.of_all(&self.layout.files, &names)?;
-        let identity = format!("{files} {:?}", self.target.dtype("text_encoder"));
-        self.store = Some(EmbedStore::new(cache_dir, identity));
-        Ok(())
-    }
-
-    fn stored(&self, ids: &TextIds) -> Option<Tensor<3>> {
-        let width = self.configs.text_encoder.d_model;
-        let store = self.store.as_ref()?;
-        store.get(&ids.clean, ids.ids.len(), width, &self.target.device)
-    }
-
-    fn keep(&mut self, text: &str, ids: &TextIds, embeds: Tensor<3>) {
-        let [_, tokens, width] = embeds.dims();
-        let zeros = Tensor::zeros(
-            [1, TEXT_LENGTH - tokens, width],
-            (&self.target.device, DType::F32),
-        );
-        let text_of = Text {
-            embeds: Tensor::cat(vec![embeds, zeros], 1),
-            tokens,
-            cut: ids.cut,
-        };
-        self.texts.insert(text.to_string(), text_of);
-    }
-
-    fn tokenize(&self, text: &str) -> Result<TextIds> {
-        let clean = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let ids = self.tokenizer.encode_truncated(&clean, TEXT_LENGTH)?;
-        let vocabulary = self.configs.text_encoder.vocab_size;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
-            fail!(
-                BadInput, "tokenizer: id {id} is outside the text encoder's vocabulary of {vocabulary}";
-                "tokenizer and text encoder do not belong together"
-            );
-        }
-        if ids.is_empty() {
-            fail!(BadInput, "tokenizer: it gives an empty text no end mark"; "use the model's own tokenizer.json");
-        }
-        let cut = ids.len() == TEXT_LENGTH && self.tokenizer.encode(&clean, true)?.len() > TEXT_LENGTH;
-        Ok(TextIds { clean, ids, cut })
-    }
-
     fn load_vae(&mut self, observer: &mut Observer<'_>) -> Result<()> {
         if self.vae.is_none() {
             observer(Event::Stage("load"))?;
@@ -378,13 +265,21 @@ impl WanPipeline {
         Ok(latents.narrow(2, subject, shape[2] - subject))
     }
 
-    fn decode(&self, latents: Tensor<5>) -> Result<Vec<Frame>> {
+    fn decode(&self, latents: Tensor<5>, tiled: bool) -> Result<Vec<Frame>> {
         let vae = self.vae.as_ref().expect("loaded for this stage");
+        let latents = vae.unscale(latents);
         let mut frames = Vec::new();
-        vae.decode_each(vae.unscale(latents), &mut |chunk| {
-            frames.extend(to_frames(chunk)?);
-            Ok(())
-        })?;
+        if tiled {
+            let video = vae.decode_tiled(latents, Tiling::default());
+            for i in 0..video.dims()[2] {
+                frames.extend(to_frames(video.clone().narrow(2, i, 1))?);
+            }
+        } else {
+            vae.decode_each(latents, &mut |chunk| {
+                frames.extend(to_frames(chunk)?);
+                Ok(())
+            })?;
+        }
         Ok(frames)
     }
 }
@@ -498,7 +393,7 @@ impl VideoPipeline for WanPipeline {
 
         timings.time("load", &device, || self.load_vae(observer))?;
         observer(Event::Stage("decode"))?;
-        let frames = timings.time("decode", &device, || self.decode(latents))?;
+        let frames = timings.time("decode", &device, || self.decode(latents, request.vae_tiling))?;
         if self.residency == Residency::InTurn {
             self.vae = None;
             self.give_memory_back();
