@@ -40,14 +40,49 @@ impl Conv2d {
     /// `[batch, in, height, width]` → `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
+        let (weight, bias) = (self.weight.clone().cast(dtype), self.bias.clone().cast(dtype));
+        if device::is_cpu(&x.device()) && self.columns(&x) <= MATMUL_COLUMNS {
+            return conv2d_by_matmul(x, weight, bias, self.stride, self.padding);
+        }
         let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        module::conv2d(
-            x,
-            self.weight.clone().cast(dtype),
-            Some(self.bias.clone().cast(dtype)),
-            options,
-        )
+        module::conv2d(x, weight, Some(bias), options)
     }
+
+    /// How many values all windows of an input hold together.
+    fn columns(&self, x: &Tensor<4>) -> usize {
+        let [_, input, kernel, _] = self.weight.dims();
+        let [batch, _, height, width] = x.dims();
+        batch * input * kernel * kernel * height * width / (self.stride * self.stride)
+    }
+}
+
+/// Up to this many values (64 MB of f32) the CPU gathers all windows and multiplies once. That
+/// takes 0.5 to 0.9 of the time of Burn 0.22's CPU convolution, which lays out its weights anew
+/// each call.
+const MATMUL_COLUMNS: usize = 16 << 20;
+
+/// Convolution as one product of the weights with all windows of the input (im2col).
+fn conv2d_by_matmul(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let [output, input, kernel, _] = weight.dims();
+    let x = match padding {
+        0 => x,
+        n => x.pad((n, n, n, n), 0.0),
+    };
+    let rows: Tensor<5> = x.unfold(2, kernel, stride);
+    let windows: Tensor<6> = rows.unfold(3, kernel, stride);
+    let [batch, _, height, width, _, _] = windows.dims();
+    let depth = input * kernel * kernel;
+    let columns = windows
+        .permute([0, 1, 4, 5, 2, 3])
+        .reshape([batch, depth, height * width]);
+    let y = weight.reshape([1, output, depth]).matmul(columns);
+    (y + bias.reshape([1, output, 1])).reshape([batch, output, height, width])
 }
 
 /// Enlarges to `height`×`width` by repeating the nearest pixel, as `torch.nn.functional.interpolate`.

@@ -141,9 +141,13 @@ impl ModelFiles {
             "model_index.json",
             "scheduler/scheduler_config.json",
             "tokenizer/merges.txt",
+            "tokenizer/special_tokens_map.json",
+            "tokenizer/tokenizer.json",
             "tokenizer/tokenizer_config.json",
             "tokenizer/vocab.json",
             "tokenizer_2/merges.txt",
+            "tokenizer_2/special_tokens_map.json",
+            "tokenizer_2/tokenizer.json",
             "tokenizer_2/tokenizer_config.json",
             "tokenizer_2/vocab.json",
         ];

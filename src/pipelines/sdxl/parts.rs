@@ -14,7 +14,7 @@ use crate::models::sdxl_vae::{Vae, VaeConfig};
 use crate::pipelines::embedded;
 use crate::registry::{ModelSpec, Source};
 use crate::schedulers::SchedulerConfig;
-use crate::tokenizers::clip::ClipTokenizer;
+use crate::tokenizers::clip::{ClipTokenizer, SpecialTokens};
 use crate::weights::names::is_foreign_to_sdxl;
 use crate::weights::vars::Mode;
 use crate::weights::{Checkpoint, ModelFiles, NameTable, Report, Vars};
@@ -89,21 +89,14 @@ impl Layout {
     /// When a vocabulary that is there cannot be read.
     pub fn tokenizers(&self) -> Result<[ClipTokenizer; 2]> {
         Ok([
-            self.tokenizer("tokenizer", None)?,
-            self.tokenizer("tokenizer_2", Some("!"))?,
+            self.tokenizer("tokenizer", SpecialTokens::default())?,
+            self.tokenizer("tokenizer_2", SpecialTokens::sdxl_second())?,
         ])
     }
 
-    fn tokenizer(&self, component: &str, default_pad: Option<&str>) -> Result<ClipTokenizer> {
-        let read = |name: &str| self.files.read(&format!("{component}/{name}"));
-        let config = read("tokenizer_config.json")?;
-        ClipTokenizer::from_files(
-            &self.files.label(component),
-            read("vocab.json")?.as_deref(),
-            read("merges.txt")?.as_deref(),
-            config.as_deref(),
-            default_pad,
-        )
+    fn tokenizer(&self, component: &str, default: SpecialTokens) -> Result<ClipTokenizer> {
+        ClipTokenizer::from_files(&|name| self.files.read(&format!("{component}/{name}")), default)
+            .with_context(|| format!("tokenizer `{}`", self.files.label(component)))
     }
 
     /// Width and height the model was made for, in pixels.

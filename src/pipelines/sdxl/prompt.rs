@@ -49,7 +49,7 @@ pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DTy
     let mut tokens = Vec::new();
     for tokenizer in [&parts.tokenizer, &parts.tokenizer_2] {
         let count = tokenizer.count(&request.prompt)?;
-        let room = tokenizer.chunk_tokens();
+        let room = tokenizer.max_length() - 2;
         let kept = if truncate { count.min(room) } else { count };
         tokens.push(
             (0..kept.div_ceil(room).max(1))
@@ -57,7 +57,7 @@ pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DTy
                 .collect(),
         );
     }
-    let truncated = truncate && parts.tokenizer.count(&request.prompt)? > parts.tokenizer.chunk_tokens();
+    let truncated = truncate && parts.tokenizer.count(&request.prompt)? > parts.tokenizer.max_length() - 2;
     Ok(PromptEmbeds {
         cond,
         uncond,
