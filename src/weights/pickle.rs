@@ -15,8 +15,8 @@ use super::checkpoint::Place;
 use super::zip_archive;
 use crate::error::{Error, ErrorKind};
 
-/// A state dictionary of some ten thousand tensors takes about 2 MB.
-const MAX_PROGRAM_BYTES: usize = 64 << 20;
+/// A state dictionary of ten thousand tensors takes about 2 MB; each byte may cost 24 of memory.
+const MAX_PROGRAM_BYTES: usize = 16 << 20;
 
 /// Every tensor of a PyTorch file, by name, with the place of its bytes.
 ///
@@ -31,7 +31,7 @@ pub(super) fn tensors(file: &[u8], label: &str) -> Result<Vec<Place>> {
         .find_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range.clone())))
         .ok_or_else(|| at.broken("no data.pkl inside; PyTorch before 1.6 wrote another format"))?;
     if program.len() > MAX_PROGRAM_BYTES {
-        return Err(at.broken("data.pkl is over 64 MiB").into());
+        return Err(at.broken("data.pkl is over 16 MiB").into());
     }
     if let Some(order) = members.get(&format!("{root}byteorder"))
         && &file[order.clone()] != b"little"

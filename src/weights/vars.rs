@@ -305,7 +305,8 @@ impl RowTable {
                 _ => read_f32(row),
             });
         }
-        Tensor::from_data(TensorData::new(values, [indices.len(), channels]), device)
+        let data = TensorData::new(values, [indices.len(), channels]);
+        Tensor::from_data(data, (device, DType::F32))
     }
 }
 
