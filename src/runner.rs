@@ -283,7 +283,7 @@ pub fn notes(task: &Task) -> Vec<String> {
     let mut notes = task.job.notes.clone();
     if task.model.source == Source::Embedded {
         notes.push(format!(
-            "made with the built-in model `{}`, which is very small and draws only simple shapes",
+            "uses the built-in model `{}`, which is very small and draws only simple shapes",
             task.model.name
         ));
     }

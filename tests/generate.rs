@@ -121,7 +121,7 @@ fn the_workspace_callback_has_its_own_shape() {
     let asset = &body["results"]["assets"][0];
     assert_eq!(asset["mimeType"], "image/png");
     assert_eq!(asset["fileSizeBytes"], bench.bytes("a.png").len());
-    assert_eq!(bench.files(), ["a.png", "c/a.json"]);
+    assert_eq!(bench.files(), ["a.png", "a.yaml", "c/a.json"]);
 }
 
 #[test]

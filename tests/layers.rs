@@ -36,7 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("callback", &["job", "media"]),
-    ("job", &["registry", "policy", "media"]),
+    ("job", &["registry", "policy", "media", "schedulers"]),
     ("media", &["job"]),
     ("policy", &[]),
     ("progress", &["pipelines"]),

@@ -22,14 +22,15 @@ fn standing(bench: &Bench) -> Child {
         .unwrap();
     // It stands still when the first callbacks are there and no more come.
     let mut before = 0;
-    loop {
+    for _ in 0..200 {
         sleep(Duration::from_millis(300));
         let now = bench.files().len();
         if now == before && now > 3 {
-            return child;
+            break;
         }
         before = now;
     }
+    child
 }
 
 fn send(child: &Child, signal: &str) {
@@ -142,11 +143,11 @@ fn a_full_disk_behind_stdout_is_an_io_error() {
 #[test]
 fn a_write_that_fails_half_way_is_cannot_write_and_leaves_no_picture() {
     let bench = Bench::new();
-    // 16 blocks of 512 bytes: enough for a callback, not for this picture.
+    // 8 blocks of 512 bytes: enough for a callback, not for this picture.
     let output = std::process::Command::new("/bin/sh")
         .args([
             "-c",
-            "ulimit -f 16; exec \"$0\" \"$@\"",
+            "ulimit -f 8; exec \"$0\" \"$@\"",
             env!("CARGO_BIN_EXE_ourvidz"),
         ])
         .args([

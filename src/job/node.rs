@@ -1,12 +1,12 @@
 //! YAML and JSON text as a tree that knows its places, read under limits.
 //!
 //! Specs come from strangers, so the limits hold while reading and not afterwards: depth, number of
-//! values and expanded text are counted event by event. YAML goes through an event parser for that
-//! reason; a parser that builds its whole document first can be made to hang or to fill the memory.
+//! values and expanded text are counted event by event.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -93,6 +93,12 @@ struct Budget {
     text_bytes: Cell<usize>,
 }
 
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Budget {
     fn new() -> Self {
         Self {
@@ -127,25 +133,41 @@ fn duplicate(key: &str) -> String {
 }
 
 /// Every document of a YAML text.
+///
+/// An event parser looks first: it counts what there is, refuses what a spec must not have and notes
+/// where each value stands. Only then does serde_yaml, which builds whole documents and would hang on
+/// some of what is refused here, read the values.
 pub(super) fn read_yaml(text: &str) -> Result<Vec<Node>, Fault> {
-    let mut reader = YamlReader {
-        budget: Budget::new(),
-        anchors: HashMap::new(),
-        open: Vec::new(),
-        documents: Vec::new(),
-    };
+    let mut guard = YamlGuard::default();
     for item in Parser::new_from_str(text) {
         match item {
-            Ok((event, span)) => reader.take(event, span)?,
-            Err(e) => {
-                let at = place(e.marker().line(), e.marker().col());
-                return Err(Fault::new(at, format!("not valid YAML: {}", e.info())).hint(
-                    "text that holds `: `, ` #` or begins with a mark such as [ { & * ! needs quotes",
-                ));
-            }
+            Ok((event, span)) => guard.take(event, span)?,
+            Err(e) => return Err(not_yaml(place(e.marker().line(), e.marker().col()), e.info())),
         }
     }
-    Ok(reader.documents)
+    let budget = Budget::new();
+    let places = RefCell::new(guard.places.into_iter());
+    serde_yaml::Deserializer::from_str(text)
+        .map(|document| {
+            let seed = Seed {
+                budget: &budget,
+                depth: 0,
+                places: Some(&places),
+            };
+            seed.deserialize(document).map_err(|e| {
+                let at = e
+                    .location()
+                    .and_then(|l| place(l.line(), l.column().saturating_sub(1)));
+                let message = e.to_string();
+                not_yaml(at, message.split(" at line ").next().unwrap_or(&message))
+            })
+        })
+        .collect()
+}
+
+fn not_yaml(at: Option<Place>, reason: &str) -> Fault {
+    Fault::new(at, format!("not valid YAML: {reason}"))
+        .hint("text that holds `: `, ` #` or begins with a mark such as [ { & * ! needs quotes")
 }
 
 fn place(line: usize, column_from_0: usize) -> Option<Place> {
@@ -157,195 +179,159 @@ fn place(line: usize, column_from_0: usize) -> Option<Place> {
 
 /// A list or map whose end has not come yet.
 struct Open {
-    at: Option<Place>,
     anchor: usize,
-    /// Values inside, for the price of an anchor.
-    size: (usize, usize),
-    content: Content,
+    /// Its first entry in the list of places.
+    first: usize,
+    text_bytes: usize,
+    /// Of a map: the keys so far, and whether a key comes next.
+    keys: Option<(HashSet<String>, bool)>,
 }
 
-enum Content {
-    List(Vec<Node>),
-    Map {
-        entries: Vec<Entry>,
-        seen: HashSet<String>,
-        /// A key that waits for its value.
-        key: Option<(String, Option<Place>)>,
-    },
-}
-
-struct YamlReader {
+/// Walks the events of a YAML text under the limits.
+#[derive(Default)]
+struct YamlGuard {
     budget: Budget,
-    /// Anchored values with the number of values and bytes of text in them.
-    anchors: HashMap<usize, (Node, (usize, usize))>,
+    /// Every value in the order it is read, aliases expanded.
+    places: Vec<Option<Place>>,
+    /// Anchored values: their share of the places and their bytes of text.
+    anchors: HashMap<usize, (Range<usize>, usize)>,
     open: Vec<Open>,
-    documents: Vec<Node>,
 }
 
-impl YamlReader {
+impl YamlGuard {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         let at = place(span.start.line(), span.start.col());
+        let fault = |message| Fault::new(at, message);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(&text, style, tag.as_deref()).map_err(|m| Fault::new(at, m))?;
-                let size = (1, text.len());
-                self.spend(at, size)?;
-                self.finish(Node { at, value }, anchor, size)
+                core_tag(tag.as_deref(), &["str", "int", "float", "bool", "null"]).map_err(fault)?;
+                self.key(&text, style, at)?;
+                self.spend(at, 1, text.len())?;
+                self.places.push(at);
+                self.finish(anchor, self.places.len() - 1, text.len());
             }
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Fault::new(at, "an alias inside its own anchor"));
+                let Some((range, text_bytes)) = self.anchors.get(&anchor).cloned() else {
+                    return Err(fault("an alias inside its own anchor".into()));
                 };
-                self.spend(at, size)?;
-                self.finish(node, 0, size)
+                self.not_a_key("an alias", at)?;
+                self.spend(at, range.len(), text_bytes)?;
+                let first = self.places.len();
+                self.places.extend_from_within(range);
+                self.finish(0, first, text_bytes);
             }
             Event::SequenceStart(anchor, tag) => {
-                no_tag(tag.as_deref(), "seq").map_err(|m| Fault::new(at, m))?;
-                self.start(at, anchor, Content::List(Vec::new()))
+                core_tag(tag.as_deref(), &["seq"]).map_err(fault)?;
+                self.not_a_key("a list", at)?;
+                self.start(at, anchor, None)?;
             }
             Event::MappingStart(anchor, tag) => {
-                no_tag(tag.as_deref(), "map").map_err(|m| Fault::new(at, m))?;
-                let content = Content::Map {
-                    entries: Vec::new(),
-                    seen: HashSet::new(),
-                    key: None,
-                };
-                self.start(at, anchor, content)
+                core_tag(tag.as_deref(), &["map"]).map_err(fault)?;
+                self.not_a_key("a map", at)?;
+                self.start(at, anchor, Some((HashSet::new(), true)))?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
-            _ => Ok(()),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    self.finish(open.anchor, open.first, open.text_bytes);
+                }
+            }
+            _ => {}
         }
+        Ok(())
     }
 
-    fn spend(&self, at: Option<Place>, (values, text): (usize, usize)) -> Result<(), Fault> {
-        self.budget.spend(values, text).map_err(|m| Fault::new(at, m))
+    fn spend(&self, at: Option<Place>, values: usize, text_bytes: usize) -> Result<(), Fault> {
+        self.budget
+            .spend(values, text_bytes)
+            .map_err(|m| Fault::new(at, m))
     }
 
-    fn start(&mut self, at: Option<Place>, anchor: usize, content: Content) -> Result<(), Fault> {
+    /// True when the next value is a key of the map that is open.
+    fn expects_key(&self) -> bool {
+        matches!(
+            self.open.last(),
+            Some(Open {
+                keys: Some((_, true)),
+                ..
+            })
+        )
+    }
+
+    fn not_a_key(&self, what: &str, at: Option<Place>) -> Result<(), Fault> {
+        if self.expects_key() {
+            return Err(Fault::new(at, format!("a key must be text, this is {what}")));
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, text: &str, style: ScalarStyle, at: Option<Place>) -> Result<(), Fault> {
+        if !self.expects_key() {
+            return Ok(());
+        }
+        if text == "<<" && style == ScalarStyle::Plain {
+            return Err(Fault::new(at, "merge keys (`<<`) are not supported").hint("write the fields out"));
+        }
+        if let Some(Open {
+            keys: Some((seen, _)),
+            ..
+        }) = self.open.last_mut()
+            && !seen.insert(text.to_owned())
+        {
+            return Err(Fault::new(at, duplicate(text)).hint("keep one of the two"));
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        at: Option<Place>,
+        anchor: usize,
+        keys: Option<(HashSet<String>, bool)>,
+    ) -> Result<(), Fault> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Fault::new(at, too_deep()));
         }
-        self.spend(at, (1, 0))?;
+        self.spend(at, 1, 0)?;
+        let first = self.places.len();
+        self.places.push(at);
         self.open.push(Open {
-            at,
             anchor,
-            size: (1, 0),
-            content,
+            first,
+            text_bytes: 0,
+            keys,
         });
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        let Some(open) = self.open.pop() else {
-            return Ok(());
-        };
-        let value = match open.content {
-            Content::List(items) => Value::List(items),
-            Content::Map { entries, .. } => Value::Map(entries),
-        };
-        let node = Node { at: open.at, value };
-        self.finish(node, open.anchor, open.size)
-    }
-
-    /// Puts a complete value where it belongs.
-    fn finish(&mut self, node: Node, anchor: usize, size: (usize, usize)) -> Result<(), Fault> {
+    /// A value that began at `first` is complete.
+    fn finish(&mut self, anchor: usize, first: usize, text_bytes: usize) {
         if anchor != 0 {
-            self.spend(node.at, size)?;
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors
+                .insert(anchor, (first..self.places.len(), text_bytes));
         }
-        let Some(open) = self.open.last_mut() else {
-            self.documents.push(node);
-            return Ok(());
-        };
-        open.size = (open.size.0 + size.0, open.size.1 + size.1);
-        match &mut open.content {
-            Content::List(items) => items.push(node),
-            Content::Map { entries, seen, key } => match key.take() {
-                Some((key, at)) => entries.push(Entry { key, at, node }),
-                None => {
-                    let name = key_text(&node)?;
-                    if !seen.insert(name.clone()) {
-                        return Err(Fault::new(node.at, duplicate(&name)).hint("keep one of the two"));
-                    }
-                    *key = Some((name, node.at));
-                }
-            },
+        if let Some(open) = self.open.last_mut() {
+            open.text_bytes += text_bytes;
+            if let Some((_, key_next)) = &mut open.keys {
+                *key_next = !*key_next;
+            }
         }
-        Ok(())
-    }
-}
-
-fn key_text(node: &Node) -> Result<String, Fault> {
-    match &node.value {
-        Value::Text(t) if t == "<<" => {
-            Err(Fault::new(node.at, "merge keys (`<<`) are not supported").hint("write the fields out"))
-        }
-        Value::Text(t) | Value::Number(t) => Ok(t.clone()),
-        Value::Bool(b) => Ok(b.to_string()),
-        Value::Null => Ok("null".into()),
-        other => Err(Fault::new(
-            node.at,
-            format!("a key must be text, this is {}", other.kind()),
-        )),
     }
 }
 
 const CORE: &str = "tag:yaml.org,2002:";
 
-fn custom_tag(tag: &Tag) -> String {
-    let name = format!("{}{}", tag.handle, tag.suffix);
-    format!(
-        "the tag `{}` is not allowed: a spec is plain data",
-        crate::config::shown(&name)
-    )
-}
-
-fn no_tag(tag: Option<&Tag>, own: &str) -> Result<(), String> {
+/// Only the core schema's own tags pass.
+fn core_tag(tag: Option<&Tag>, allowed: &[&str]) -> Result<(), String> {
     match tag {
-        Some(tag) if tag.handle != CORE || tag.suffix != own => Err(custom_tag(tag)),
+        Some(tag) if tag.handle != CORE || !allowed.contains(&tag.suffix.as_str()) => {
+            let name = format!("{}{}", tag.handle, tag.suffix);
+            Err(format!(
+                "the tag `{}` is not allowed: a spec is plain data",
+                crate::config::shown(&name)
+            ))
+        }
         _ => Ok(()),
     }
-}
-
-/// A scalar by the core schema of YAML 1.2: `yes` and `on` are text, `0o17` is a number.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-    if let Some(tag) = tag {
-        return match (tag.handle.as_str(), tag.suffix.as_str()) {
-            (CORE, "str") => Ok(Value::Text(text.into())),
-            (CORE, "int" | "float" | "bool" | "null") => Ok(plain(text)),
-            _ => Err(custom_tag(tag)),
-        };
-    }
-    Ok(match style {
-        ScalarStyle::Plain => plain(text),
-        _ => Value::Text(text.into()),
-    })
-}
-
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" => Value::Bool(true),
-        "false" | "False" | "FALSE" => Value::Bool(false),
-        _ if is_number(text) => Value::Number(text.into()),
-        _ => Value::Text(text.into()),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return true;
-    }
-    if let Some(digits) = text.strip_prefix("0x") {
-        return !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    }
-    if let Some(digits) = text.strip_prefix("0o") {
-        return !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    }
-    unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b))
-        && text.parse::<f64>().is_ok()
 }
 
 /// Why a JSON text was refused, and whether it was JSON at all.
@@ -362,9 +348,10 @@ pub(super) fn read_json(text: &str) -> Result<Vec<Node>, JsonFault> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let mut documents = Vec::new();
     while reader.end().is_err() {
-        let seed = JsonSeed {
+        let seed = Seed {
             budget: &budget,
             depth: 0,
+            places: None,
         };
         match seed.deserialize(&mut reader) {
             Ok(node) => documents.push(node),
@@ -388,16 +375,27 @@ fn json_fault(e: &serde_json::Error) -> JsonFault {
     }
 }
 
+/// Where the values that are still to come stand, in the order they are read.
+type Places = RefCell<std::vec::IntoIter<Option<Place>>>;
+
+/// Reads one value of JSON or YAML into a [`Node`], under the limits.
 #[derive(Clone, Copy)]
-struct JsonSeed<'b> {
+struct Seed<'b> {
     budget: &'b Budget,
     depth: usize,
+    /// Known for YAML only.
+    places: Option<&'b Places>,
 }
 
-impl JsonSeed<'_> {
-    fn node<E: serde::de::Error>(self, value: Value, text_bytes: usize) -> Result<Node, E> {
+impl Seed<'_> {
+    fn next_place(&self) -> Option<Place> {
+        self.places
+            .and_then(|places| places.borrow_mut().next().flatten())
+    }
+
+    fn spend<E: serde::de::Error>(self, value: Value, text_bytes: usize) -> Result<Value, E> {
         self.budget.spend(1, text_bytes).map_err(E::custom)?;
-        Ok(Node { at: None, value })
+        Ok(value)
     }
 
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
@@ -411,64 +409,84 @@ impl JsonSeed<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for JsonSeed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
+        let at = self.next_place();
+        let value = deserializer.deserialize_any(self)?;
+        Ok(Node { at, value })
     }
 }
 
-impl<'de> Visitor<'de> for JsonSeed<'_> {
-    type Value = Node;
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("plain data")
     }
 
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
-        self.node(Value::Null, 0)
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.spend(Value::Null, 0)
     }
 
-    fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<Node, E> {
-        self.node(Value::Bool(v), 0)
+    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.visit_unit()
     }
 
-    fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<Node, E> {
-        self.node(Value::Number(v.to_string()), 0)
+    fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<Value, E> {
+        self.spend(Value::Bool(v), 0)
     }
 
-    fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<Node, E> {
-        self.node(Value::Number(v.to_string()), 0)
+    fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<Value, E> {
+        self.spend(Value::Number(v.to_string()), 0)
     }
 
-    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Node, E> {
-        self.node(Value::Number(format!("{v:?}")), 0)
+    fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<Value, E> {
+        self.spend(Value::Number(v.to_string()), 0)
     }
 
-    fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Node, E> {
-        self.node(Value::Text(v.into()), v.len())
+    fn visit_u128<E: serde::de::Error>(self, v: u128) -> Result<Value, E> {
+        self.spend(Value::Number(v.to_string()), 0)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+    fn visit_i128<E: serde::de::Error>(self, v: i128) -> Result<Value, E> {
+        self.spend(Value::Number(v.to_string()), 0)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<Value, E> {
+        let written = match v {
+            v if v.is_nan() => ".nan".into(),
+            v if v.is_infinite() => if v > 0.0 { ".inf" } else { "-.inf" }.into(),
+            v => format!("{v:?}"),
+        };
+        self.spend(Value::Number(written), 0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Value, E> {
+        self.spend(Value::Text(v.into()), v.len())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
         let mut list = Vec::new();
         while let Some(node) = items.next_element_seed(inner)? {
             list.push(node);
         }
-        self.node(Value::List(list), 0)
+        self.spend(Value::List(list), 0)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
         while let Some(key) = items.next_key::<String>()? {
+            let at = self.next_place();
             if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(duplicate(&key)));
             }
             let node = items.next_value_seed(inner)?;
-            entries.push(Entry { key, at: None, node });
+            entries.push(Entry { key, at, node });
         }
-        self.node(Value::Map(entries), 0)
+        self.spend(Value::Map(entries), 0)
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{ContentMode, Settings, shown};
 use crate::fail;
 use crate::policy;
 use crate::registry::{ModelFamily, ModelSpec, Registry};
+use crate::schedulers;
 
 /// Counts a text's tokens as the model's tokenizer sees them, without begin and end marks.
 pub type CountTokens<'a> = dyn Fn(&ModelSpec, &str) -> Result<usize> + 'a;
@@ -63,6 +64,10 @@ fn resolve_named(
         false,
     )?;
 
+    let scheduler = spec.config.scheduler.clone().or(model.scheduler.clone());
+    if let Some(name) = &scheduler {
+        schedulers::check_name(name).context("config.scheduler")?;
+    }
     let (seeds, seed_drawn) = seeds(&spec.config)?;
     let negative = negative(
         spec,
@@ -87,7 +92,7 @@ fn resolve_named(
         guidance_scale: o.guidance_scale.unwrap_or(kind.guidance_scale),
         width: o.width.or(model.width).unwrap_or(kind.width),
         height: o.height.or(model.height).unwrap_or(kind.height),
-        scheduler: o.scheduler.clone().or(model.scheduler),
+        scheduler,
         truncate_prompt: o.truncate_prompt.unwrap_or(false),
         deterministic: o.deterministic.unwrap_or(false),
         notes,

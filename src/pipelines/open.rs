@@ -110,11 +110,14 @@ pub fn native_size_px(spec: &ModelSpec) -> Result<Option<usize>> {
     }
 }
 
+/// The number of tokens in a text.
+pub type CountTokens = dyn Fn(&str) -> Result<usize>;
+
 /// Counts the tokens that a text takes in a model's longest-winded tokenizer.
 ///
 /// # Errors
 /// When its vocabulary cannot be read.
-pub fn token_counter(spec: &ModelSpec) -> Result<Box<dyn Fn(&str) -> Result<usize>>> {
+pub fn token_counter(spec: &ModelSpec) -> Result<Box<CountTokens>> {
     match spec.family {
         ModelFamily::Sdxl => {
             let tokenizers = Layout::of(spec)?.tokenizers()?;
