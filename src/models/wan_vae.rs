@@ -255,8 +255,8 @@ struct Encoder {
 
 #[derive(Debug)]
 enum DownLayer {
-    Resnet(ResidualBlock),
-    Downsample(Downsample),
+    Resnet(Box<ResidualBlock>),
+    Downsample(Box<Downsample>),
 }
 
 impl Encoder {
@@ -268,12 +268,14 @@ impl Encoder {
             let output = base * multiplier;
             for _ in 0..config.num_res_blocks {
                 let at = vars.at("down_blocks").at(layers.len());
-                layers.push(DownLayer::Resnet(ResidualBlock::load(&at, input, output)));
+                let resnet = ResidualBlock::load(&at, input, output);
+                layers.push(DownLayer::Resnet(Box::new(resnet)));
                 input = output;
             }
             if let Some(&temporal) = config.temperal_downsample.get(level) {
                 let at = vars.at("down_blocks").at(layers.len());
-                layers.push(DownLayer::Downsample(Downsample::load(&at, output, temporal)));
+                let downsample = Downsample::load(&at, output, temporal);
+                layers.push(DownLayer::Downsample(Box::new(downsample)));
             }
         }
         Self {
