@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::parity_models::data;
 
 #[derive(serde::Deserialize)]
-struct Manifest {
-    tensors: BTreeMap<String, (String, Vec<usize>)>,
+pub struct Manifest {
+    pub tensors: BTreeMap<String, (String, Vec<usize>)>,
 }
 
-fn manifest(name: &str) -> Manifest {
+pub fn manifest(name: &str) -> Manifest {
     let file = File::open(data(&format!("manifests/{name}.json.gz"))).unwrap();
     let mut text = String::new();
     flate2::read::GzDecoder::new(file)
@@ -26,7 +26,7 @@ fn manifest(name: &str) -> Manifest {
 }
 
 /// Writes a safetensors file whose data is a hole.
-fn write_sparse(path: &Path, manifest: &Manifest) {
+pub fn write_sparse(path: &Path, manifest: &Manifest) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut header = serde_json::Map::new();
     let mut end = 0;

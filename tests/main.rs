@@ -9,6 +9,8 @@ mod bad_input;
 mod completions;
 /// Full-size layouts account for every tensor.
 mod full_size;
+/// The same for WAN, `.pth` files included.
+mod full_size_wan;
 /// `generate`: pictures, callbacks, machine mode, replay.
 mod generate;
 /// Imports run downward.
@@ -25,6 +27,10 @@ mod parity;
 mod parity_models;
 /// Whole pipelines against diffusers' pictures.
 mod parity_pipeline;
+/// WAN's networks and whole pipelines against diffusers and Wan's own code.
+mod parity_wan;
+/// PyTorch files, good and bad.
+mod pickles;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;

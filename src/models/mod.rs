@@ -3,3 +3,7 @@
 pub mod clip;
 pub mod sdxl_unet;
 pub mod sdxl_vae;
+pub mod umt5;
+pub mod wan_transformer;
+pub mod wan_vae;
+pub mod wan_vae_tiling;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind};
+use crate::weights::ModelFiles;
 
 /// Files below this size are cheaper to digest than to look up.
 const REMEMBERED_FROM_BYTES: u64 = 16 << 20;
@@ -31,6 +32,24 @@ impl Digests {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         Self { store, known }
+    }
+
+    /// One digest over several files of a model, by name and content.
+    ///
+    /// # Errors
+    /// As [`Digests::of_file`].
+    pub fn of_all(&mut self, files: &ModelFiles, names: &[String]) -> Result<String> {
+        let mut lines = String::new();
+        for name in names {
+            let digest = match files {
+                ModelFiles::Folder(root) => self.of_file(&root.join(name))?,
+                ModelFiles::Embedded(_) => {
+                    Self::of_bytes(&files.read(name)?.expect("listed, so it is there"))
+                }
+            };
+            lines.push_str(&format!("{digest}  {name}\n"));
+        }
+        Ok(Self::of_bytes(lines.as_bytes()))
     }
 
     /// # Errors

@@ -15,8 +15,11 @@ pub mod embedded;
 pub mod mock;
 mod open;
 pub mod sdxl;
+pub mod video;
+pub mod wan;
 
-pub use open::{LoadOptions, model_hash, native_size_px, open, token_counter, verify};
+pub use open::{LoadOptions, model_hash, native_size_px, open, open_video, token_counter, verify};
+pub use video::{References, VideoOutput, VideoPipeline, VideoRequest};
 
 /// What a pipeline tells while it works.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,12 +9,14 @@ use super::digest::Digests;
 use super::mock::MockPipeline;
 use super::sdxl::SdxlPipeline;
 use super::sdxl::parts::{COMPONENTS, Layout};
+use super::video::VideoPipeline;
+use super::wan::{self, Residency, WanPipeline};
 use super::{Event, ImagePipeline, Observer};
 use crate::device::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::registry::{ModelFamily, ModelSpec, Source};
-use crate::weights::{ModelFiles, Report};
+use crate::weights::Report;
 
 /// Where and how to load.
 #[derive(Debug, Clone)]
@@ -66,6 +68,24 @@ pub fn open(
     }
 }
 
+/// Opens a model that makes videos; its networks are loaded when their stage begins.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_video(
+    spec: &ModelSpec,
+    options: &LoadOptions,
+    residency: Residency,
+    observer: &mut Observer<'_>,
+) -> Result<Box<dyn VideoPipeline>> {
+    check_pins(spec, options.cache_dir.as_deref())?;
+    observer(Event::Stage("load"))?;
+    match spec.family {
+        ModelFamily::Wan => Ok(Box::new(WanPipeline::open(spec, options, residency)?)),
+        family => Err(not_built(spec, family)),
+    }
+}
+
 /// Accounts for every tensor of a model, reading only headers.
 ///
 /// # Errors
@@ -73,6 +93,7 @@ pub fn open(
 pub fn verify(spec: &ModelSpec) -> Result<Vec<Report>> {
     match spec.family {
         ModelFamily::Sdxl => Layout::of(spec)?.verify(),
+        ModelFamily::Wan => wan::parts::Layout::of(spec)?.verify(),
         ModelFamily::Mock => Ok(Vec::new()),
         family => Err(not_built(spec, family)),
     }
@@ -105,6 +126,10 @@ pub fn token_counter(spec: &ModelSpec) -> Result<Box<CountTokens>> {
                 Ok(first.count(text)?.max(second.count(text)?))
             }))
         }
+        ModelFamily::Wan => {
+            let tokenizer = wan::parts::Layout::of(spec)?.tokenizer()?;
+            Ok(Box::new(move |text| Ok(tokenizer.encode(text, false)?.len())))
+        }
         _ => Ok(Box::new(|text| Ok(text.split_whitespace().count()))),
     }
 }
@@ -120,19 +145,15 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
     match (&spec.family, &spec.source) {
         (ModelFamily::Mock, _) => Ok(Digests::of_bytes(b"mock")),
         (_, Source::SingleFile { path, .. }) => digests.of_file(path),
+        (ModelFamily::Wan, _) => {
+            let layout = wan::parts::Layout::of(spec)?;
+            let names = layout.deciding(&wan::parts::COMPONENTS)?;
+            digests.of_all(&layout.files, &names)
+        }
         _ => {
             let files = Layout::of(spec)?.files;
-            let mut lines = String::new();
-            for name in files.deciding(&COMPONENTS)? {
-                let digest = match &files {
-                    ModelFiles::Folder(root) => digests.of_file(&root.join(&name))?,
-                    ModelFiles::Embedded(_) => {
-                        Digests::of_bytes(&files.read(&name)?.expect("listed, so it is there"))
-                    }
-                };
-                lines.push_str(&format!("{digest}  {name}\n"));
-            }
-            Ok(Digests::of_bytes(lines.as_bytes()))
+            let names = files.deciding(&COMPONENTS)?;
+            digests.of_all(&files, &names)
         }
     }
 }

@@ -1,3 +1,4 @@
 //! Text to token ids.
 
 pub mod clip;
+pub mod json;

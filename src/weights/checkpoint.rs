@@ -1,13 +1,15 @@
-//! Safetensors files, mapped from disk or compiled into the binary, as one table of tensors.
+//! Safetensors and PyTorch files, mapped from disk or compiled into the binary, as one table of tensors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
+use super::pickle;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
@@ -21,21 +23,29 @@ pub struct Entry {
     end: usize,
 }
 
+impl Entry {
+    /// Where its bytes are in its file.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        self.start..self.end
+    }
+}
+
 /// The tensors of one component, from one file or several shards.
 #[derive(Debug, Default)]
 pub struct Checkpoint {
-    files: Vec<Source>,
+    files: Vec<Arc<Source>>,
     entries: BTreeMap<String, Entry>,
 }
 
+/// A file's bytes.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Mapped { map: Mmap, path: PathBuf },
     Embedded(&'static [u8]),
 }
 
 impl Source {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Source::Mapped { map, .. } => map,
             Source::Embedded(bytes) => bytes,
@@ -44,11 +54,11 @@ impl Source {
 }
 
 impl Checkpoint {
-    /// Maps one `.safetensors` file.
+    /// Maps one `.safetensors` file, or one that PyTorch wrote (`.pth`, `.pt`, `.ckpt`, `.bin`).
     ///
     /// # Errors
-    /// `InputMissing` when the file cannot be opened, `BadInput` when it is no whole safetensors
-    /// file, `Config` for formats that could execute code.
+    /// `InputMissing` when the file cannot be opened, `BadInput` when it is not whole, `Config`
+    /// when a PyTorch file holds anything but tensors.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_all(std::slice::from_ref(&path.to_path_buf()))
     }
@@ -76,32 +86,25 @@ impl Checkpoint {
     }
 
     fn add(&mut self, source: Source, label: &str) -> Result<()> {
-        let bytes = source.bytes();
-        let broken = |reason: String| {
-            Error::new(
-                ErrorKind::BadInput,
-                format!("weights `{label}`: not a whole safetensors file: {reason}"),
-            )
-            .hint("download or copy the file again")
+        let places = if is_pickle(Path::new(label)) {
+            pickle::tensors(source.bytes(), label)?
+        } else {
+            safetensors_places(source.bytes(), label)?
         };
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(e.to_string()))?;
-        let (header_bytes, _) = SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?;
         let file = self.files.len();
-        for (name, view) in tensors.iter() {
-            let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
-            debug_assert!(start >= header_bytes, "tensor data follows the header");
+        for place in places {
             let entry = Entry {
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
+                dtype: place.dtype,
+                shape: place.shape,
                 file,
-                start,
-                end: start + view.data().len(),
+                start: place.bytes.start,
+                end: place.bytes.end,
             };
-            if self.entries.insert(name.to_string(), entry).is_some() {
-                return Err(broken(format!("tensor `{name}` is defined twice")).into());
+            if self.entries.insert(place.name.clone(), entry).is_some() {
+                return Err(broken(label, &format!("tensor `{}` is defined twice", place.name)).into());
             }
         }
-        self.files.push(source);
+        self.files.push(Arc::new(source));
         Ok(())
     }
 
@@ -120,10 +123,15 @@ impl Checkpoint {
         &self.files[entry.file].bytes()[entry.start..entry.end]
     }
 
+    /// The file that holds a tensor.
+    pub(super) fn source(&self, entry: &Entry) -> Arc<Source> {
+        self.files[entry.file].clone()
+    }
+
     /// Gives the pages of a tensor back to the system once it has been copied, so that the peak
     /// stays near one copy of the weights.
     pub fn release(&self, entry: &Entry) {
-        if let Source::Mapped { map, path } = &self.files[entry.file] {
+        if let Source::Mapped { map, path } = self.files[entry.file].as_ref() {
             release_pages(map, path, entry.start, entry.end);
         }
     }
@@ -134,14 +142,45 @@ impl Checkpoint {
     }
 }
 
-fn map_file(path: &Path) -> Result<Source> {
+/// One tensor inside a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Place {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: std::ops::Range<usize>,
+}
+
+fn broken(label: &str, reason: &str) -> Error {
+    Error::new(
+        ErrorKind::BadInput,
+        format!("weights `{label}`: not a whole safetensors file: {reason}"),
+    )
+    .hint("download or copy the file again")
+}
+
+fn is_pickle(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    if ["ckpt", "pt", "pth", "bin"].contains(&extension) {
-        fail!(
-            Config, "weights `{}`: pickle checkpoints can execute code and are not read", path.display();
-            "convert the file to .safetensors, or use the model's .safetensors release"
-        );
-    }
+    ["ckpt", "pt", "pth", "bin"].contains(&extension.to_ascii_lowercase().as_str())
+}
+
+fn safetensors_places(bytes: &[u8], label: &str) -> Result<Vec<Place>> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(label, &e.to_string()))?;
+    Ok(tensors
+        .iter()
+        .map(|(name, view)| {
+            let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+            Place {
+                name: name.to_string(),
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                bytes: start..start + view.data().len(),
+            }
+        })
+        .collect())
+}
+
+fn map_file(path: &Path) -> Result<Source> {
     let file = File::open(path).map_err(|e| {
         Error::new(
             ErrorKind::InputMissing,

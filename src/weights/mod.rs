@@ -3,7 +3,10 @@
 pub mod checkpoint;
 pub mod files;
 pub mod names;
+pub mod names_wan;
+pub mod pickle;
 pub mod vars;
+mod zip_archive;
 
 pub use checkpoint::Checkpoint;
 pub use files::ModelFiles;

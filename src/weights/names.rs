@@ -1,6 +1,6 @@
 //! One short table per checkpoint layout: from the name a model asks for to the name on disk.
 
-use super::Checkpoint;
+use super::{Checkpoint, names_wan};
 
 /// Where a variable comes from.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,7 +16,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    fn same(name: impl Into<String>) -> Self {
+    pub(super) fn same(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             ..Self::default()
@@ -83,6 +83,12 @@ pub enum NameTable {
     SingleFileClipL,
     /// `conditioner.embedders.1.model.*` (open_clip's names)
     SingleFileClipG,
+    /// WAN's transformer in its authors' names, see [`names_wan`].
+    WanTransformer { repackaged: bool },
+    /// WAN's autoencoder in its authors' names.
+    WanVae { resnets_per_up_block: usize },
+    /// umT5 in transformers' names, or in those of WAN's authors.
+    Umt5 { original: bool },
 }
 
 impl NameTable {
@@ -115,12 +121,17 @@ impl NameTable {
             Self::SingleFileVae => Some(vae_original(name)),
             Self::SingleFileClipL => Some(Origin::same(format!("{}{name}", self.prefix()))),
             Self::SingleFileClipG => open_clip(name),
+            Self::WanTransformer { repackaged } => names_wan::transformer(name, *repackaged),
+            Self::WanVae { resnets_per_up_block } => names_wan::vae(name, *resnets_per_up_block),
+            Self::Umt5 { original: true } => names_wan::umt5(name),
+            Self::Umt5 { original: false } => Some(Origin::same(name)),
         }
     }
 
     fn prefix(&self) -> &'static str {
         match self {
-            Self::Diffusers | Self::Transformers { .. } => "",
+            Self::Diffusers | Self::Transformers { .. } | Self::WanVae { .. } | Self::Umt5 { .. } => "",
+            Self::WanTransformer { repackaged } => names_wan::prefix(*repackaged),
             Self::SingleFileUnet => "model.diffusion_model.",
             Self::SingleFileVae => "first_stage_model.",
             Self::SingleFileClipL => "conditioner.embedders.0.transformer.",
@@ -130,7 +141,11 @@ impl NameTable {
 
     /// True when a stored tensor belongs to this component and must be asked for by it.
     pub fn owns(&self, stored: &str) -> bool {
-        stored.starts_with(self.prefix()) && !is_known_extra(stored)
+        let is_extra = match self {
+            Self::Umt5 { .. } => names_wan::is_umt5_extra(stored),
+            _ => is_known_extra(stored),
+        };
+        stored.starts_with(self.prefix()) && !is_extra
     }
 }
 

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -14,7 +15,7 @@ use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 
 use super::Checkpoint;
-use super::checkpoint::Entry;
+use super::checkpoint::{Entry, Source};
 use super::names::{NameTable, Origin};
 use crate::error::{Error, ErrorKind};
 
@@ -84,7 +85,6 @@ struct Shared<'a> {
     checkpoint: &'a Checkpoint,
     table: NameTable,
     device: Device,
-    dtype: Option<DType>,
     mode: Mode,
     account: RefCell<Report>,
     used: RefCell<BTreeSet<String>>,
@@ -95,6 +95,8 @@ struct Shared<'a> {
 pub struct Vars<'a> {
     shared: Rc<Shared<'a>>,
     prefix: String,
+    /// What tensors become when loaded; `None` keeps the stored type.
+    dtype: Option<DType>,
 }
 
 impl<'a> Vars<'a> {
@@ -116,12 +118,20 @@ impl<'a> Vars<'a> {
                 checkpoint,
                 table,
                 device: device.clone(),
-                dtype,
                 mode,
                 account: RefCell::new(account),
                 used: RefCell::default(),
             }),
             prefix: String::new(),
+            dtype,
+        }
+    }
+
+    /// The same variables, loaded as f32: for the parts of a network that need its precision.
+    pub fn in_f32(&self) -> Self {
+        Self {
+            dtype: Some(DType::F32),
+            ..self.clone()
         }
     }
 
@@ -135,6 +145,7 @@ impl<'a> Vars<'a> {
         Self {
             shared: self.shared.clone(),
             prefix,
+            dtype: self.dtype,
         }
     }
 
@@ -155,6 +166,18 @@ impl<'a> Vars<'a> {
             Mode::Verify => placeholder(),
             Mode::Load => self.load(&origin, &entry, shape),
         }
+    }
+
+    /// The table `name`, left where it is: its rows are read when they are asked for.
+    ///
+    /// # Shapes
+    /// `[rows, channels]`
+    pub fn rows(&self, name: &str, shape: [usize; 2]) -> RowTable {
+        let full = self.at(name).prefix;
+        let stored = self
+            .find(&full, &shape)
+            .map(|(_, entry)| (self.shared.checkpoint.source(&entry), entry));
+        RowTable { stored, shape }
     }
 
     /// True when the checkpoint has `name` here; for parts that only some checkpoints have.
@@ -202,7 +225,7 @@ impl<'a> Vars<'a> {
         let bytes = self.shared.checkpoint.bytes(entry);
         let part = origin.byte_range(bytes.len());
         let device = &self.shared.device;
-        let data = match (entry.dtype, self.shared.dtype) {
+        let data = match (entry.dtype, self.dtype) {
             (Dtype::F16, Some(DType::F32)) => TensorData::new(widen_f16(&bytes[part]), shape),
             (Dtype::BF16, Some(DType::F32)) => TensorData::new(widen_bf16(&bytes[part]), shape),
             _ => TensorData::from_bytes_vec(bytes[part].to_vec(), shape, stored_dtype(entry.dtype)),
@@ -212,7 +235,7 @@ impl<'a> Vars<'a> {
         if origin.is_last_part() {
             self.shared.checkpoint.release(entry);
         }
-        let tensor = match self.shared.dtype {
+        let tensor = match self.dtype {
             Some(dtype) if dtype != stored => tensor.cast(dtype),
             _ => tensor,
         };
@@ -236,6 +259,54 @@ impl<'a> Vars<'a> {
             .map(str::to_string)
             .collect();
         account
+    }
+}
+
+/// A matrix that stays in its file; see [`Vars::rows`].
+#[derive(Debug, Clone)]
+pub struct RowTable {
+    stored: Option<(Arc<Source>, Entry)>,
+    shape: [usize; 2],
+}
+
+impl RowTable {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.shape[0] == 0
+    }
+
+    /// The rows of that order, in f32.
+    ///
+    /// # Shapes
+    /// → `[indices, channels]`
+    ///
+    /// # Panics
+    /// If an index is out of range, or the table was missing and its model refused.
+    pub fn select(&self, indices: &[u32], device: &Device) -> Tensor<2> {
+        let (source, entry) = self
+            .stored
+            .as_ref()
+            .expect("a model with a missing table is refused");
+        let [rows, channels] = self.shape;
+        let bytes = &source.bytes()[entry.range()];
+        let row_bytes = bytes.len() / rows;
+        let mut values = Vec::with_capacity(indices.len() * channels);
+        for &index in indices {
+            assert!((index as usize) < rows, "row {index} of a table of {rows}");
+            let row = &bytes[index as usize * row_bytes..][..row_bytes];
+            values.extend(match entry.dtype {
+                Dtype::F16 => widen_f16(row),
+                Dtype::BF16 => widen_bf16(row),
+                _ => read_f32(row),
+            });
+        }
+        let data = TensorData::new(values, [indices.len(), channels]);
+        Tensor::from_data(data, (device, DType::F32))
     }
 }
 
@@ -267,6 +338,13 @@ fn widen_f16(bytes: &[u8]) -> Vec<f32> {
     let mut wide = vec![0.0; halves.len()];
     halves.convert_to_f32_slice(&mut wide);
     wide
+}
+
+fn read_f32(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 fn widen_bf16(bytes: &[u8]) -> Vec<f32> {

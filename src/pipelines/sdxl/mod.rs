@@ -249,10 +249,10 @@ impl ImagePipeline for SdxlPipeline {
 }
 
 #[derive(Default)]
-struct Timings(BTreeMap<&'static str, Duration>);
+pub(in crate::pipelines) struct Timings(pub BTreeMap<&'static str, Duration>);
 
 impl Timings {
-    fn time<T>(
+    pub fn time<T>(
         &mut self,
         stage: &'static str,
         device: &Device,
