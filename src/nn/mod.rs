@@ -9,3 +9,4 @@ pub mod noise;
 pub mod norm;
 pub mod rms_norm;
 pub mod rope;
+pub mod rotary;
