@@ -8,6 +8,7 @@ pub mod commands;
 pub mod runner;
 
 pub mod callback;
+pub mod enhance;
 pub mod job;
 pub mod media;
 pub mod policy;
