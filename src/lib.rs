@@ -11,6 +11,7 @@ pub mod callback;
 pub mod enhance;
 pub mod job;
 pub mod media;
+pub mod memory;
 pub mod policy;
 pub mod progress;
 pub mod registry;
