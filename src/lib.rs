@@ -8,8 +8,10 @@ pub mod commands;
 pub mod runner;
 
 pub mod callback;
+pub mod enhance;
 pub mod job;
 pub mod media;
+pub mod memory;
 pub mod policy;
 pub mod progress;
 pub mod registry;

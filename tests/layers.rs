@@ -10,6 +10,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "cli",
             "runner",
+            "enhance",
+            "memory",
             "job",
             "registry",
             "progress",
@@ -25,6 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "runner",
         &[
+            "enhance",
+            "memory",
             "job",
             "registry",
             "media",
@@ -35,6 +39,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "device",
         ],
     ),
+    ("enhance", &["pipelines"]),
+    ("memory", &[]),
     ("callback", &["job", "media"]),
     ("job", &["registry", "policy", "media", "schedulers"]),
     ("media", &["job"]),

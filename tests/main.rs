@@ -1,5 +1,7 @@
 //! The one test binary. Modules:
 
+/// Counts allocations.
+mod alloc_count;
 /// Temporary folder and command builder.
 mod harness;
 
@@ -7,6 +9,8 @@ mod harness;
 mod bad_input;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
+/// Prompt enhancement: model, cache, rules, original.
+mod enhance_service;
 /// Full-size layouts account for every tensor.
 mod full_size;
 /// The same for WAN, `.pth` files included.
@@ -27,10 +31,14 @@ mod parity;
 mod parity_models;
 /// Whole pipelines against diffusers' pictures.
 mod parity_pipeline;
+/// The language model against transformers, and its cache.
+mod parity_qwen;
 /// WAN's networks and whole pipelines against diffusers and Wan's own code.
 mod parity_wan;
 /// PyTorch files, good and bad.
 mod pickles;
+/// The language model end to end.
+mod qwen;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;

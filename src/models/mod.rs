@@ -1,6 +1,7 @@
 //! Networks, each written like its paper and named like its checkpoint.
 
 pub mod clip;
+pub mod qwen2;
 pub mod sdxl_unet;
 pub mod sdxl_vae;
 pub mod umt5;

@@ -9,6 +9,7 @@ pub mod noise;
 pub mod norm;
 pub mod rms_norm;
 pub mod rope;
+pub mod rotary;
 
 use burn::tensor::{DType, Tensor, TensorData};
 

@@ -39,3 +39,12 @@ pub const SDXL_BASE: ModelFiles = ModelFiles::Embedded(embed!("sdxl-base":
     "unet/config.json",
     "vae/config.json",
 ));
+
+/// The small model that enriches prompts for coloured shapes; see assets/micro/README.md.
+pub const MICRO_QWEN: ModelFiles = ModelFiles::Embedded(embed!("micro/qwen":
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+));

@@ -14,6 +14,7 @@ mod digest;
 pub mod embedded;
 pub mod mock;
 mod open;
+pub mod qwen;
 pub mod sdxl;
 pub mod video;
 pub mod wan;

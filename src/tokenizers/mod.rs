@@ -1,4 +1,5 @@
 //! Text to token ids.
 
+pub mod chat;
 pub mod clip;
 pub mod json;

@@ -63,18 +63,19 @@ impl ModelFiles {
     }
 
     /// The weight files of a component, relative to the root: one file, its half-precision
-    /// variant, or the shards of an index.
+    /// variant, or the shards of an index. The component `""` is the root itself, as in the
+    /// folders of language models.
     ///
     /// # Errors
     /// `InputMissing` when none of these exists, `BadInput` for a broken index.
     pub fn weight_files(&self, component: &str) -> Result<Vec<String>> {
         for stem in ["diffusion_pytorch_model", "model"] {
             for variant in ["", ".fp16", ".bf16"] {
-                let name = format!("{component}/{stem}{variant}.safetensors");
+                let name = inside(component, &format!("{stem}{variant}.safetensors"));
                 if self.has(&name) {
                     return Ok(vec![name]);
                 }
-                let index = format!("{component}/{stem}.safetensors.index{variant}.json");
+                let index = inside(component, &format!("{stem}.safetensors.index{variant}.json"));
                 if self.has(&index) {
                     return self.shards(component, &index);
                 }
@@ -106,10 +107,7 @@ impl ModelFiles {
         if shards.is_empty() {
             fail!(BadInput, "shard index `{}` names no shard", self.label(index));
         }
-        Ok(shards
-            .into_iter()
-            .map(|shard| format!("{component}/{shard}"))
-            .collect())
+        Ok(shards.into_iter().map(|shard| inside(component, shard)).collect())
     }
 
     /// The weights of a component, see [`ModelFiles::weight_files`].
@@ -178,5 +176,13 @@ impl ModelFiles {
             Self::Folder(root) => root.join(relative).display().to_string(),
             Self::Embedded(_) => format!("(built in)/{relative}"),
         }
+    }
+}
+
+fn inside(component: &str, name: &str) -> String {
+    if component.is_empty() {
+        name.to_string()
+    } else {
+        format!("{component}/{name}")
     }
 }
