@@ -135,7 +135,7 @@ mod cuda {
     use super::*;
 
     pub fn open(_index: usize) -> Result<Device> {
-        fail!(Unavailable, "device `cuda`: this build has no CUDA support"; "build with `make CUDA=1`, or use --device cpu");
+        fail!(Unavailable, "device `cuda`: this build has no CUDA support"; "build with `cargo build --release --features cuda`, or use --device cpu");
     }
 
     pub fn name(_device: &Device) -> String {

@@ -1,6 +1,6 @@
 //! SDXL's networks from a folder, a single file or the binary: one code for loading and verifying.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device};
@@ -74,6 +74,10 @@ impl Layout {
                 files: ModelFiles::Folder(path.clone()),
                 single_file: None,
             },
+            Source::SingleFile { path, .. } if is_pickle(path) => fail!(
+                Config, "weights `{}`: SDXL checkpoints in pickle files are not read", path.display();
+                "pickles can hold code; use the model's .safetensors release, or convert the file"
+            ),
             Source::SingleFile { path, config_from } => Self {
                 files: config_from
                     .clone()
@@ -244,6 +248,11 @@ impl Layout {
         }
         Ok(report)
     }
+}
+
+fn is_pickle(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    ["ckpt", "pt", "pth", "bin"].contains(&extension.to_ascii_lowercase().as_str())
 }
 
 struct Target {
