@@ -53,6 +53,18 @@ impl Source {
     }
 }
 
+/// Part of a file that stays mapped.
+struct Held {
+    source: Arc<Source>,
+    range: std::ops::Range<usize>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.source.bytes()[self.range.clone()]
+    }
+}
+
 impl Checkpoint {
     /// Maps one `.safetensors` file, or one that PyTorch wrote (`.pth`, `.pt`, `.ckpt`, `.bin`).
     ///
@@ -134,6 +146,15 @@ impl Checkpoint {
                 entry.end - entry.start,
             );
         }
+    }
+
+    /// The same bytes as [`Checkpoint::bytes`], keeping the file mapped for as long as they are held.
+    pub fn shared_bytes(&self, entry: &Entry) -> bytes::Bytes {
+        let held = Held {
+            source: self.source(entry),
+            range: entry.range(),
+        };
+        bytes::Bytes::from_owner(held)
     }
 
     /// The file that holds a tensor.

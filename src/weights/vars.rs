@@ -6,11 +6,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Result;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 
@@ -229,11 +230,12 @@ impl<'a> Vars<'a> {
         let data = match (entry.dtype, self.dtype) {
             (Dtype::F16, Some(DType::F32)) => TensorData::new(widen_f16(&bytes[part]), shape),
             (Dtype::BF16, Some(DType::F32)) => TensorData::new(widen_bf16(&bytes[part]), shape),
-            _ => TensorData::from_bytes_vec(bytes[part].to_vec(), shape, stored_dtype(entry.dtype)),
+            _ => self.as_stored(entry, part, shape),
         };
         let stored = data.dtype();
         let tensor = Tensor::<D>::from_data(data, (device, stored));
-        if origin.is_last_part() {
+        let copied = stored != stored_dtype(entry.dtype);
+        if copied && origin.is_last_part() {
             self.shared.checkpoint.release(entry);
         }
         let tensor = match self.dtype {
@@ -245,6 +247,18 @@ impl<'a> Vars<'a> {
         } else {
             tensor
         }
+    }
+
+    /// The stored numbers without a copy: the tensor reads the mapped file, and is copied only if
+    /// written to, or if the file does not align its numbers.
+    fn as_stored<const D: usize>(&self, entry: &Entry, part: Range<usize>, shape: [usize; D]) -> TensorData {
+        let dtype = stored_dtype(entry.dtype);
+        let shared = self.shared.checkpoint.shared_bytes(entry).slice(part);
+        if (shared.as_ptr() as usize).is_multiple_of(dtype.size()) {
+            let bytes = Bytes::from_shared(shared, AllocationProperty::File);
+            return TensorData::from_bytes(bytes, shape, dtype);
+        }
+        TensorData::from_bytes_vec(shared.to_vec(), shape, dtype)
     }
 
     /// Closes the account: adds what nobody asked for.
