@@ -66,12 +66,11 @@ impl GroupNorm {
             "{channels} channels in {} groups",
             self.groups
         );
-        let grouped =
-            x.cast(DType::F32)
-                .reshape([batch, self.groups, channels / self.groups * height * width]);
-        let centred = grouped.clone() - grouped.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        let normal = centred * (variance + self.eps).sqrt().recip();
+        // One group is one row of a layer norm without affine part: one kernel, two passes.
+        let per_group = channels / self.groups * height * width;
+        let grouped = x.cast(DType::F32).reshape([batch * self.groups, per_group]);
+        let ones = Tensor::ones([per_group], (&grouped.device(), DType::F32));
+        let normal = module::layer_norm(grouped, ones, None, self.eps);
         let affine = |t: &Tensor<1>| t.clone().cast(DType::F32).reshape([1, channels, 1, 1]);
         let y = normal.reshape([batch, channels, height, width]) * affine(&self.weight) + affine(&self.bias);
         y.cast(dtype)

@@ -347,12 +347,15 @@ fn stored_dtype(dtype: Dtype) -> DType {
 
 /// Little-endian half floats to f32, with the processor's conversion where it has one.
 pub fn widen_f16(bytes: &[u8]) -> Vec<f32> {
-    let halves: Vec<half::f16> = bytes
-        .chunks_exact(2)
-        .map(|b| half::f16::from_le_bytes([b[0], b[1]]))
-        .collect();
-    let mut wide = vec![0.0; halves.len()];
-    halves.convert_to_f32_slice(&mut wide);
+    const AT_ONCE: usize = 4096;
+    let mut halves = [half::f16::ZERO; AT_ONCE];
+    let mut wide = vec![0.0; bytes.len() / 2];
+    for (bytes, wide) in bytes.chunks(2 * AT_ONCE).zip(wide.chunks_mut(AT_ONCE)) {
+        for (half, b) in halves.iter_mut().zip(bytes.chunks_exact(2)) {
+            *half = half::f16::from_le_bytes([b[0], b[1]]);
+        }
+        halves[..wide.len()].convert_to_f32_slice(wide);
+    }
     wide
 }
 
