@@ -58,7 +58,7 @@ impl Conv2d {
 }
 
 /// Up to this many values (64 MB of f32) the CPU gathers all windows and multiplies once. That
-/// takes 0.5 to 0.9 of the time of Burn 0.22's CPU convolution, which lays out its weights anew
+/// took 0.5 to 1.1 of the time of Burn 0.22's CPU convolution, which lays out its weights anew
 /// each call.
 const MATMUL_COLUMNS: usize = 16 << 20;
 
