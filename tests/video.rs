@@ -76,7 +76,8 @@ fn a_reference_without_a_model_that_takes_one_names_the_fix() {
         ])
         .exits(65)
         .says(&["config.first_frame", "VACE", "models.toml"]);
-    assert!(bench.files().is_empty());
+    assert_eq!(bench.files(), ["callback.json"]);
+    assert_eq!(bench.json("callback.json")["status"], "failed");
 }
 
 #[test]
