@@ -21,6 +21,7 @@ pub mod wan;
 
 pub use open::{
     LoadOptions, model_hash, native_size_px, open, open_video, takes_references, token_counter, verify,
+    weights_bytes,
 };
 pub use video::{References, VideoOutput, VideoPipeline, VideoRequest};
 
