@@ -23,6 +23,8 @@ mod layers;
 mod looking;
 /// The built-in model draws what is asked.
 mod micro;
+/// The built-in video model moves what is asked.
+mod micro_wan;
 /// Where files go and what is never overwritten.
 mod outputs;
 /// Our arithmetic against stored reference values.
@@ -48,3 +50,5 @@ mod specs;
 mod specs_video;
 /// `generate` for videos: files, callbacks, refusals.
 mod video;
+/// Videos through the command against diffusers.
+mod video_parity;
