@@ -261,7 +261,11 @@ fn ffmpeg() -> Check {
     };
     Check {
         name: "ffmpeg",
-        state: if lacking.is_empty() { State::Ok } else { State::Absent },
+        state: if lacking.is_empty() {
+            State::Ok
+        } else {
+            State::Absent
+        },
         detail,
         facts: json!({"in_build": library.is_some(), "library": library, "lacking": lacking}),
     }

@@ -47,7 +47,11 @@ pub fn read_reference(name: &str, path: &Path) -> Result<Frame> {
 /// [`LARGEST_SIDE_PX`] or [`LARGEST_DECODED_BYTES`].
 pub fn load_reference(name: &str, bytes: &[u8]) -> Result<Frame> {
     if bytes.len() as u64 > LARGEST_FILE_BYTES {
-        return Err(bad(name, "over the limit of 20 MiB", "save it smaller, or as JPEG"));
+        return Err(bad(
+            name,
+            "over the limit of 20 MiB",
+            "save it smaller, or as JPEG",
+        ));
     }
     let format = match sniff(bytes) {
         Some(FileKind::Png) => ImageFormat::Png,
@@ -98,7 +102,11 @@ fn decode(name: &str, bytes: &[u8], format: ImageFormat) -> Result<DynamicImage>
     }
     if decoder.total_bytes() > LARGEST_DECODED_BYTES {
         let found = format!("takes {} bytes decoded, over 256 MiB", decoder.total_bytes());
-        return Err(bad(name, &found, "scale it down, or save it with 8 bits a channel"));
+        return Err(bad(
+            name,
+            &found,
+            "scale it down, or save it with 8 bits a channel",
+        ));
     }
     if width == 0 || height == 0 {
         return Err(broken(name, shown, "it has no pixels"));
@@ -170,13 +178,17 @@ mod tests {
 
     fn jpeg(exif: Option<Vec<u8>>) -> Vec<u8> {
         // Left half white, right half black; whole blocks, so that nothing rings over the edge.
-        let pixels: Vec<u8> = (0..32 * 16).flat_map(|i| [if i % 32 < 16 { 255 } else { 0 }; 3]).collect();
+        let pixels: Vec<u8> = (0..32 * 16)
+            .flat_map(|i| [if i % 32 < 16 { 255 } else { 0 }; 3])
+            .collect();
         let mut bytes = Vec::new();
         let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
         if let Some(exif) = exif {
             encoder.set_exif_metadata(exif).unwrap();
         }
-        encoder.write_image(&pixels, 32, 16, ExtendedColorType::Rgb8).unwrap();
+        encoder
+            .write_image(&pixels, 32, 16, ExtendedColorType::Rgb8)
+            .unwrap();
         bytes
     }
 
@@ -222,11 +234,19 @@ mod tests {
 
     #[test]
     fn transparency_shows_black_and_other_depths_become_8_bit_rgb() {
-        let bytes = png(2, 1, ExtendedColorType::Rgba8, &[200, 100, 50, 0, 200, 100, 50, 128]);
+        let bytes = png(
+            2,
+            1,
+            ExtendedColorType::Rgba8,
+            &[200, 100, 50, 0, 200, 100, 50, 128],
+        );
         assert_eq!(load_reference(NAME, &bytes).unwrap().rgb, [0, 0, 0, 100, 50, 25]);
         let bytes = png(1, 1, ExtendedColorType::L8, &[77]);
         assert_eq!(load_reference(NAME, &bytes).unwrap().rgb, [77; 3]);
-        let wide: Vec<u8> = [0xFFFF_u16, 0x8000, 0].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        let wide: Vec<u8> = [0xFFFF_u16, 0x8000, 0]
+            .iter()
+            .flat_map(|v| v.to_ne_bytes())
+            .collect();
         let bytes = png(1, 1, ExtendedColorType::Rgb16, &wide);
         assert_eq!(load_reference(NAME, &bytes).unwrap().rgb, [255, 128, 0]);
     }
@@ -282,6 +302,9 @@ mod tests {
         let error = read_reference("first_frame", Path::new("no-such.png")).unwrap_err();
         assert_eq!(kind_of(&error), ErrorKind::InputMissing);
         let text = error.to_string();
-        assert!(text.contains("first_frame") && text.contains("no-such.png"), "{text}");
+        assert!(
+            text.contains("first_frame") && text.contains("no-such.png"),
+            "{text}"
+        );
     }
 }

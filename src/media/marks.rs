@@ -1,7 +1,8 @@
 //! The machine-readable mark of synthetic media, the same in every kind of file.
 
 /// What IPTC calls media made by a trained model; <https://cv.iptc.org/newscodes/digitalsourcetype/>.
-pub const DIGITAL_SOURCE_TYPE: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
+pub const DIGITAL_SOURCE_TYPE: &str =
+    "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 
 /// A minimal XMP packet whose one statement is that a model made the file.
 pub fn xmp_packet() -> String {

@@ -54,7 +54,10 @@ pub const SNIFF_BYTES: usize = 64;
 
 /// The kind of a file by its first bytes, whatever its name; `None` for others.
 pub fn sniff(start: &[u8]) -> Option<FileKind> {
-    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let text = start
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(start)
+        .trim_ascii_start();
     match start {
         [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => Some(FileKind::Png),
         [0xFF, 0xD8, 0xFF, ..] => Some(FileKind::Jpeg),
@@ -91,7 +94,10 @@ pub fn video_bytes(bytes: &[u8]) -> Result<Option<Video>> {
 pub fn probe(path: &Path) -> Result<Probe> {
     match video(path)? {
         Some(video) => Ok(video.probe),
-        None => Err(bad(&format!("video `{}`", path.display()), "not an MP4, WebM or GIF")),
+        None => Err(bad(
+            &format!("video `{}`", path.display()),
+            "not an MP4, WebM or GIF",
+        )),
     }
 }
 
@@ -125,9 +131,12 @@ fn from_reader(mut reader: impl Read + Seek, shown: &str) -> Result<Option<Video
 }
 
 fn bad(shown: &str, why: &str) -> anyhow::Error {
-    Error::new(ErrorKind::BadInput, format!("{shown}: not a readable video ({why})"))
-        .hint("give an MP4, WebM or GIF that is complete, best one that ourvidz wrote")
-        .into()
+    Error::new(
+        ErrorKind::BadInput,
+        format!("{shown}: not a readable video ({why})"),
+    )
+    .hint("give an MP4, WebM or GIF that is complete, best one that ourvidz wrote")
+    .into()
 }
 
 /// A rate and a duration that a file may claim: both finite and above zero.

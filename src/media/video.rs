@@ -186,7 +186,10 @@ fn check(frames: &[Frame]) -> Result<()> {
             fail!(
                 Internal,
                 "frame {index} is {}x{} and the first one {}x{}",
-                frame.width, frame.height, first.width, first.height
+                frame.width,
+                frame.height,
+                first.width,
+                first.height
             );
         }
     }

@@ -24,10 +24,7 @@ impl<'a> Bytes<'a> {
 
     /// A big-endian number of 1 to 8 bytes.
     pub fn number(&mut self, bytes: usize) -> Result<u64, String> {
-        Ok(self
-            .take(bytes)?
-            .iter()
-            .fold(0, |n, &b| (n << 8) | u64::from(b)))
+        Ok(self.take(bytes)?.iter().fold(0, |n, &b| (n << 8) | u64::from(b)))
     }
 
     pub fn u32(&mut self) -> Result<u32, String> {

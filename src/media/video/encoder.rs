@@ -5,7 +5,7 @@ use std::sync::Once;
 use anyhow::Result;
 use ffmpeg_next::codec::encoder::{find_by_name, video};
 use ffmpeg_next::format::Pixel;
-use ffmpeg_next::util::color::{Primaries, Range, Space, TransferCharacteristic};
+use ffmpeg_next::util::color::{Range, Space};
 use ffmpeg_next::{self as ffmpeg, Codec, Dictionary, Packet, Rational};
 
 use super::muxer::Muxer;
@@ -84,8 +84,8 @@ pub fn encode(
         }
     }
     let mut encoder = open(codec, settings, width, height).map_err(|e| failed(settings, "opening", e))?;
-    let mut muxer =
-        Muxer::new(&encoder, settings, &tags(settings, texts)).map_err(|e| failed(settings, "beginning", e))?;
+    let mut muxer = Muxer::new(&encoder, settings, &tags(settings, texts))
+        .map_err(|e| failed(settings, "beginning", e))?;
     let mut bytes = texts.manifest.len() as u64;
     for (index, frame) in frames.iter().enumerate() {
         let mut picture = converted(frame);
@@ -96,9 +96,7 @@ pub fn encode(
         bytes += drain(&mut encoder, &mut muxer).map_err(|e| failed(settings, "encoding", e))?;
         within(bytes, limit_bytes)?;
     }
-    encoder
-        .send_eof()
-        .map_err(|e| failed(settings, "finishing", e))?;
+    encoder.send_eof().map_err(|e| failed(settings, "finishing", e))?;
     bytes += drain(&mut encoder, &mut muxer).map_err(|e| failed(settings, "finishing", e))?;
     within(bytes, limit_bytes)?;
     let written = muxer.finish().map_err(|e| failed(settings, "finishing", e))?;
@@ -111,9 +109,7 @@ fn open(
     width: u32,
     height: u32,
 ) -> Result<video::Encoder, ffmpeg::Error> {
-    let mut video = ffmpeg::codec::Context::new_with_codec(codec)
-        .encoder()
-        .video()?;
+    let mut video = ffmpeg::codec::Context::new_with_codec(codec).encoder().video()?;
     video.set_width(width);
     video.set_height(height);
     video.set_format(Pixel::YUV420P);
@@ -122,10 +118,10 @@ fn open(
     video.set_aspect_ratio(Rational::new(1, 1));
     video.set_colorspace(Space::BT709);
     video.set_color_range(Range::MPEG);
-    video.set_color_primaries(Primaries::BT709);
-    video.set_color_transfer_characteristic(TransferCharacteristic::BT709);
     let mut options = Dictionary::new();
     options.set("threads", THREADS);
+    options.set("color_primaries", "bt709");
+    options.set("color_trc", "bt709");
     options.set("chroma_sample_location", "left");
     match settings.format {
         VideoFormat::Webm => {

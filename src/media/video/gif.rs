@@ -46,7 +46,9 @@ pub fn encode(frames: &[Frame], fps: Fps, texts: &Texts<'_>, limit_bytes: u64) -
 fn side(pixels: u32, name: &str) -> Result<u16> {
     match u16::try_from(pixels) {
         Ok(side) => Ok(side),
-        Err(_) => fail!(InvalidSpec, "{name} is {pixels} and GIF holds at most 65535"; "use a smaller {name}"),
+        Err(_) => {
+            fail!(InvalidSpec, "{name} is {pixels} and GIF holds at most 65535"; "use a smaller {name}")
+        }
     }
 }
 
@@ -99,7 +101,12 @@ mod tests {
 
     #[test]
     fn delays_add_up_to_the_exact_time() {
-        for (rate, count, total) in [(16.0, 16, 100), (8.0, 8, 100), (30.0, 90, 300), (23.976, 2400, 10_010)] {
+        for (rate, count, total) in [
+            (16.0, 16, 100),
+            (8.0, 8, 100),
+            (30.0, 90, 300),
+            (23.976, 2400, 10_010),
+        ] {
             let fps = Fps::new(rate).unwrap();
             let sum: u64 = (0..count).map(|i| u64::from(delay_cs(i, fps))).sum();
             assert_eq!(sum, total, "{rate}");

@@ -72,14 +72,7 @@ impl Muxer {
         let c_string = |text: &str| CString::new(text.replace('\0', "\u{fffd}")).expect("no NUL is left");
         let (key, value) = (c_string(key), c_string(value));
         // SAFETY: the context is valid; both strings are copied.
-        check(unsafe {
-            ffi::av_dict_set(
-                &mut (*self.context).metadata,
-                key.as_ptr(),
-                value.as_ptr(),
-                0,
-            )
-        })
+        check(unsafe { ffi::av_dict_set(&mut (*self.context).metadata, key.as_ptr(), value.as_ptr(), 0) })
     }
 
     fn write_header(&self) -> Result<(), Error> {
@@ -112,10 +105,7 @@ impl Muxer {
             packet.set_stream(0);
             packet.set_duration(1);
             packet.rescale_ts(self.frame_time, (*stream).time_base);
-            check(ffi::av_interleaved_write_frame(
-                self.context,
-                packet.as_mut_ptr(),
-            ))
+            check(ffi::av_interleaved_write_frame(self.context, packet.as_mut_ptr()))
         }
     }
 
