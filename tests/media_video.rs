@@ -60,7 +60,7 @@ fn settings(format: VideoFormat, fps: f64) -> VideoSettings {
 
 /// About 30 kB with everything that a text format could trip over.
 fn manifest_text() -> String {
-    let prompt = "a \"lighthouse\"; {fog} = 灯台 \\ 'é' #, \n <tag> &amp; ".repeat(500);
+    let prompt = "a \"lighthouse\"; {fog} = 灯台 \\ 'é' #, \n <tag> &amp; ".repeat(600);
     serde_json::json!({"manifest_version": 1, "prompt": prompt}).to_string()
 }
 

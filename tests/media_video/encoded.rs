@@ -137,6 +137,12 @@ fn an_mp4_carries_the_manifest_for_ffprobe_and_for_us() {
     );
 }
 
+/// The part of the clip below its patches.
+fn gradient(frame: &Frame) -> Frame {
+    let rgb = frame.rgb[(WIDTH * 64 * 3) as usize..].to_vec();
+    Frame::new(WIDTH, HEIGHT - 64, rgb)
+}
+
 #[test]
 fn decoded_frames_are_the_ones_that_went_in_with_their_colours() {
     for (format, name) in [(VideoFormat::Mp4, "a.mp4"), (VideoFormat::Webm, "a.webm")] {
@@ -146,13 +152,17 @@ fn decoded_frames_are_the_ones_that_went_in_with_their_colours() {
         let shown = decoded(&path);
         assert_eq!(shown.len(), 17);
         for (index, (shown, frame)) in shown.iter().zip(&frames).enumerate() {
-            let db = psnr_db(shown, frame);
-            assert!(db > 30.0, "{name} frame {index}: {db} dB");
+            // The hard edges of the patches lose colour resolution in any 4:2:0; the rest must not.
+            let db = psnr_db(&gradient(shown), &gradient(frame));
+            assert!(db > 35.0, "{name} frame {index}: {db} dB");
             assert_patches(shown, 4.0);
         }
         // Each frame is nearest to its own: none is doubled, none left out.
-        let other = psnr_db(&shown[3], &frames[4]);
-        assert!(psnr_db(&shown[3], &frames[3]) > other + 3.0, "{name}");
+        let near = psnr_db(&gradient(&shown[3]), &gradient(&frames[3]));
+        assert!(
+            near > psnr_db(&gradient(&shown[3]), &gradient(&frames[4])) + 3.0,
+            "{name}"
+        );
     }
 }
 
