@@ -21,6 +21,8 @@ mod generate;
 mod layers;
 /// `models` and `doctor`.
 mod looking;
+/// Video files and their papers, looked at with ffprobe and ffmpeg.
+mod media_video;
 /// The built-in model draws what is asked.
 mod micro;
 /// The built-in video model moves what is asked.

@@ -5,7 +5,7 @@ use std::sync::Once;
 use anyhow::Result;
 use ffmpeg_next::codec::encoder::{find_by_name, video};
 use ffmpeg_next::format::Pixel;
-use ffmpeg_next::util::color::{Primaries, Range, Space, TransferCharacteristic};
+use ffmpeg_next::util::color::{Range, Space};
 use ffmpeg_next::{self as ffmpeg, Codec, Dictionary, Packet, Rational};
 
 use super::muxer::Muxer;
@@ -118,10 +118,10 @@ fn open(
     video.set_aspect_ratio(Rational::new(1, 1));
     video.set_colorspace(Space::BT709);
     video.set_color_range(Range::MPEG);
-    video.set_color_primaries(Primaries::BT709);
-    video.set_color_transfer_characteristic(TransferCharacteristic::BT709);
     let mut options = Dictionary::new();
     options.set("threads", THREADS);
+    options.set("color_primaries", "bt709");
+    options.set("color_trc", "bt709");
     options.set("chroma_sample_location", "left");
     match settings.format {
         VideoFormat::Webm => {
