@@ -106,10 +106,8 @@ mod tests {
     fn shrinking_averages_what_it_leaves_out() {
         let stripes: Vec<u8> = (0..64 * 64).flat_map(|i| [(i % 2) as u8 * 255; 3]).collect();
         let small = fit(&Frame::new(64, 64, stripes), 16, 16);
-        assert!(
-            small.rgb.iter().all(|&v| (118..=138).contains(&v)),
-            "{:?}",
-            &small.rgb[..12]
-        );
+        // Picking pixels would give 0 or 255; at the borders, the filter sees less on one side.
+        let grey = |v: &u8| (112..=143).contains(v);
+        assert!(small.rgb.iter().all(grey), "{:?}", &small.rgb[..12]);
     }
 }
