@@ -9,6 +9,8 @@ mod harness;
 mod bad_input;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
+/// `enhance` from the outside.
+mod enhance_command;
 /// Prompt enhancement: model, cache, rules, original.
 mod enhance_service;
 /// Full-size layouts account for every tensor.

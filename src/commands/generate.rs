@@ -5,12 +5,12 @@
 
 use anyhow::Result;
 
-use super::{signals, surroundings};
+use super::{signals, surroundings, volume};
 use crate::callback::{self, Status};
 use crate::cli::{self, Generate};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{ErrorKind, kind_of};
-use crate::progress::{Reporter, Volume};
+use crate::progress::Reporter;
 use crate::runner::loader::Loader;
 use crate::runner::plan::Layout;
 use crate::runner::{Runner, Task, exit_code, metadata};
@@ -47,7 +47,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         force: args.force,
     };
     let prepared = prepare::all(gathered, &mut registry, &settings, &layout)?;
-    let mut reporter = Reporter::new(args.talk.json, volume(args));
+    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
     for invalid in &prepared.invalid {
         report_invalid(
             &mut reporter,
@@ -78,14 +78,6 @@ pub fn run(args: &Generate) -> Result<u8> {
         .chain(failures)
         .collect();
     Ok(exit_code(prepared.tasks.len() + prepared.invalid.len(), &kinds))
-}
-
-fn volume(args: &Generate) -> Volume {
-    match (args.talk.quiet, args.talk.verbose) {
-        (true, _) => Volume::Quiet,
-        (_, true) => Volume::Verbose,
-        _ => Volume::Normal,
-    }
 }
 
 /// Runs every task and prints the errors; a signal ends the run.

@@ -19,7 +19,10 @@ pub mod sdxl;
 pub mod video;
 pub mod wan;
 
-pub use open::{LoadOptions, model_hash, native_size_px, open, open_video, token_counter, verify};
+pub use open::{
+    LoadOptions, clip_token_counter, model_hash, native_size_px, open, open_text, open_video, token_counter,
+    verify,
+};
 pub use video::{References, VideoOutput, VideoPipeline, VideoRequest};
 
 /// What a pipeline tells while it works.
