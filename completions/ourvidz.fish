@@ -37,18 +37,31 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s n -l negati
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s s -l seed -d 'First seed; image i uses SEED+i [default: drawn and reported]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l steps -d 'Denoising steps, 1 to 150' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l cfg-scale -d 'How closely to follow the prompt, 0 to 30' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s W -l width -d 'Width in pixels, a multiple of 8' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s H -l height -d 'Height in pixels, a multiple of 8' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s W -l width -d 'Width in pixels, a multiple of 8 (of 16 for WAN)' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s H -l height -d 'Height in pixels, a multiple of 8 (of 16 for WAN)' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s b -l batch-count -d 'Images to make: 1, 3 or 6' -r -f -a "1\t''
 3\t''
 6\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l scheduler -d 'Sampling method [default: the model\'s own]' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Job type [default: sdxl_image_fast]' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l frames -d 'Frames of a video, 4n+1 [default: 81, or what the model is made for]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l fps -d 'Frames a second, 1 to 120 [default: 16]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l flow-shift -d 'Shift of the noise levels, above 0 [default: the model\'s own, 5 without one]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l first-frame -d 'Picture that the video begins with (needs a VACE model)' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l last-frame -d 'Picture that the video ends with (needs a VACE model)' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s i -l init-img -d 'Picture of what the video shows (needs a VACE model)' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-strength -d 'How strongly to follow the reference pictures, 0 to 1 [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l format -d 'png, mp4, webm, gif or png-frames [default: by job type]' -r -f -a "png\t''
+mp4\t''
+webm\t''
+gif\t''
+png-frames\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture or video' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback -d 'Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-format -d 'Shape of the callback [default: standard]' -r -f -a "standard\t''
 workspace\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l time-limit -d 'Stop a job between two steps after this many seconds; 0: never [default: never]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s m -l model -d 'A name from models.toml, a model folder or a checkpoint file' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dtype -d 'Number format of the weights [default: the device\'s]' -r -f -a "f32\t''
@@ -59,6 +72,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l device -d '
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l no-auto-negative -d 'Give the model only the negative prompt of the job'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l truncate-prompt -d 'Cut prompts at 77 tokens, as diffusers does'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l deterministic -d 'Compute images one by one: the same bits in any batch'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l vae-tiling -d 'Decode in overlapping tiles: less memory'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'Overwrite whatever is at the output path'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l keep-going -d 'Run the valid jobs even when others are invalid'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dry-run -d 'Show every resolved value and load nothing'

@@ -38,19 +38,29 @@ _arguments "${_arguments_options[@]}" : \
 '--seed=[First seed; image i uses SEED+i \[default\: drawn and reported\]]:N:_default' \
 '--steps=[Denoising steps, 1 to 150]:N:_default' \
 '--cfg-scale=[How closely to follow the prompt, 0 to 30]:SCALE:_default' \
-'-W+[Width in pixels, a multiple of 8]:PX:_default' \
-'--width=[Width in pixels, a multiple of 8]:PX:_default' \
-'-H+[Height in pixels, a multiple of 8]:PX:_default' \
-'--height=[Height in pixels, a multiple of 8]:PX:_default' \
+'-W+[Width in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
+'--width=[Width in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
+'-H+[Height in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
+'--height=[Height in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
 '-b+[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
 '--batch-count=[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
 '--scheduler=[Sampling method \[default\: the model'\''s own\]]:NAME:_default' \
-'--type=[Job type \[default\: sdxl_image_fast\]]:TYPE:_default' \
-'()--from=[Replay the job that made this picture]:PNG:_files' \
+'--frames=[Frames of a video, 4n+1 \[default\: 81, or what the model is made for\]]:N:_default' \
+'--fps=[Frames a second, 1 to 120 \[default\: 16\]]:FPS:_default' \
+'--flow-shift=[Shift of the noise levels, above 0 \[default\: the model'\''s own, 5 without one\]]:SHIFT:_default' \
+'--first-frame=[Picture that the video begins with (needs a VACE model)]:FILE:_default' \
+'--last-frame=[Picture that the video ends with (needs a VACE model)]:FILE:_default' \
+'-i+[Picture of what the video shows (needs a VACE model)]:FILE:_default' \
+'--init-img=[Picture of what the video shows (needs a VACE model)]:FILE:_default' \
+'--reference-strength=[How strongly to follow the reference pictures, 0 to 1 \[default\: 1\]]:STRENGTH:_default' \
+'--format=[png, mp4, webm, gif or png-frames \[default\: by job type\]]:FORMAT:(png mp4 webm gif png-frames)' \
+'--type=[Job type \[default\: by model; sdxl_image_fast, or video_fast for WAN models\]]:TYPE:_default' \
+'()--from=[Replay the job that made this picture or video]:FILE:_files' \
 '-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
 '--output=[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
 '--callback=[Write the callback to this file (may contain {id}) \[default\: callback.json beside the pictures\]]:FILE:_default' \
 '--callback-format=[Shape of the callback \[default\: standard\]]:FORMAT:(standard workspace)' \
+'--time-limit=[Stop a job between two steps after this many seconds; 0\: never \[default\: never\]]:SECONDS:_default' \
 '-m+[A name from models.toml, a model folder or a checkpoint file]:NAME|PATH:_default' \
 '--model=[A name from models.toml, a model folder or a checkpoint file]:NAME|PATH:_default' \
 '--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
@@ -60,6 +70,7 @@ _arguments "${_arguments_options[@]}" : \
 '--no-auto-negative[Give the model only the negative prompt of the job]' \
 '--truncate-prompt[Cut prompts at 77 tokens, as diffusers does]' \
 '--deterministic[Compute images one by one\: the same bits in any batch]' \
+'--vae-tiling[Decode in overlapping tiles\: less memory]' \
 '--force[Overwrite whatever is at the output path]' \
 '--keep-going[Run the valid jobs even when others are invalid]' \
 '--dry-run[Show every resolved value and load nothing]' \

@@ -13,21 +13,7 @@ pub use enhance::{ENHANCE_TYPES, Enhance, Style};
 pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain", "bench"];
 
 /// Flags of `generate` that this build does not have yet.
-pub const FLAGS_NOT_BUILT: &[&str] = &[
-    "-i",
-    "--init-img",
-    "--strength",
-    "--reference-strength",
-    "--first-frame",
-    "--last-frame",
-    "--frames",
-    "--fps",
-    "--flow-shift",
-    "--lora",
-    "--vae-tiling",
-    "--format",
-    "--callback-url",
-];
+pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora", "--callback-url"];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -101,7 +87,7 @@ pub struct Generate {
     #[arg(long, alias = "guidance-scale", value_name = "SCALE", allow_negative_numbers = true,
           help_heading = "Picture", value_parser = guidance)]
     pub cfg_scale: Option<f64>,
-    /// Width in pixels, a multiple of 8
+    /// Width in pixels, a multiple of 8 (of 16 for WAN)
     #[arg(
         short = 'W',
         long,
@@ -110,7 +96,7 @@ pub struct Generate {
         help_heading = "Picture"
     )]
     pub width: Option<u32>,
-    /// Height in pixels, a multiple of 8
+    /// Height in pixels, a multiple of 8 (of 16 for WAN)
     #[arg(
         short = 'H',
         long,
@@ -126,7 +112,8 @@ pub struct Generate {
     /// Sampling method [default: the model's own]
     ///
     /// Names: euler, euler-karras, euler-trailing, euler-ancestral, heun, ddim, dpmpp-2m,
-    /// dpmpp-2m-karras, dpmpp-2m-sde, unipc, lcm, and the spellings of other tools.
+    /// dpmpp-2m-karras, dpmpp-2m-sde, unipc, lcm; for WAN flow-unipc, flow-dpmpp, flow-euler; and
+    /// the spellings of other tools.
     #[arg(long, value_name = "NAME", help_heading = "Picture")]
     pub scheduler: Option<String>,
     /// Give the model only the negative prompt of the job
@@ -139,11 +126,41 @@ pub struct Generate {
     #[arg(long, help_heading = "Picture")]
     pub deterministic: bool,
 
-    /// Job type [default: sdxl_image_fast]
+    /// Frames of a video, 4n+1 [default: 81, or what the model is made for]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Video",
+          value_parser = clap::value_parser!(u32).range(1..=1001))]
+    pub frames: Option<u32>,
+    /// Frames a second, 1 to 120 [default: 16]
+    #[arg(long, value_name = "FPS", allow_negative_numbers = true, help_heading = "Video", value_parser = fps)]
+    pub fps: Option<f64>,
+    /// Shift of the noise levels, above 0 [default: the model's own, 5 without one]
+    #[arg(long, value_name = "SHIFT", allow_negative_numbers = true, help_heading = "Video", value_parser = flow_shift)]
+    pub flow_shift: Option<f64>,
+    /// Picture that the video begins with (needs a VACE model)
+    #[arg(long, value_name = "FILE", help_heading = "Video")]
+    pub first_frame: Option<String>,
+    /// Picture that the video ends with (needs a VACE model)
+    #[arg(long, value_name = "FILE", help_heading = "Video")]
+    pub last_frame: Option<String>,
+    /// Picture of what the video shows (needs a VACE model)
+    #[arg(short, long, value_name = "FILE", help_heading = "Video")]
+    pub init_img: Option<String>,
+    /// How strongly to follow the reference pictures, 0 to 1 [default: 1]
+    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true, help_heading = "Video", value_parser = share)]
+    pub reference_strength: Option<f64>,
+    /// Decode in overlapping tiles: less memory
+    #[arg(long, help_heading = "Video")]
+    pub vae_tiling: bool,
+    /// png, mp4, webm, gif or png-frames [default: by job type]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["png", "mp4", "webm", "gif", "png-frames"]),
+          help_heading = "Video")]
+    pub format: Option<String>,
+
+    /// Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]
     #[arg(long = "type", value_name = "TYPE", help_heading = "Job")]
     pub job_type: Option<String>,
-    /// Replay the job that made this picture
-    #[arg(long, value_name = "PNG", conflicts_with = "input", help_heading = "Job")]
+    /// Replay the job that made this picture or video
+    #[arg(long, value_name = "FILE", conflicts_with = "input", help_heading = "Job")]
     pub from: Option<PathBuf>,
     /// Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}
     #[arg(short, long, value_name = "PATH", help_heading = "Job")]
@@ -160,6 +177,9 @@ pub struct Generate {
     /// Run the valid jobs even when others are invalid
     #[arg(long, help_heading = "Job")]
     pub keep_going: bool,
+    /// Stop a job between two steps after this many seconds; 0: never [default: never]
+    #[arg(long, value_name = "SECONDS", help_heading = "Job")]
+    pub time_limit: Option<u64>,
     /// Show every resolved value and load nothing
     #[arg(long, help_heading = "Job")]
     pub dry_run: bool,
@@ -292,13 +312,32 @@ fn device(text: &str) -> Result<String, String> {
 }
 
 fn guidance(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 30.0)
+}
+
+fn fps(text: &str) -> Result<f64, String> {
+    number(text, 1.0, 120.0)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1.0)
+}
+
+fn flow_shift(text: &str) -> Result<f64, String> {
+    match number(text, 0.0, 100.0) {
+        Ok(0.0) => Err("not above 0".into()),
+        other => other,
+    }
+}
+
+fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
     let value: f64 = text
         .parse()
-        .map_err(|_| "not a number; allowed: 0 to 30".to_string())?;
-    if (0.0..=30.0).contains(&value) {
+        .map_err(|_| format!("not a number; allowed: {min} to {max}"))?;
+    if (min..=max).contains(&value) {
         Ok(value)
     } else {
-        Err("not in 0 to 30".into())
+        Err(format!("not in {min} to {max}"))
     }
 }
 

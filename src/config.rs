@@ -64,6 +64,8 @@ pub struct Settings {
     pub models: Option<PathBuf>,
     pub callback_format: CallbackFormat,
     pub enhance: EnhanceSettings,
+    /// Seconds after which a job of `generate` is stopped between two steps; `None`: never.
+    pub time_limit_s: Option<u64>,
     /// Whether prompts may appear in logs above debug level.
     pub log_prompts: bool,
 }
@@ -76,6 +78,7 @@ const KEYS: &[&str] = &[
     "dtype",
     "output",
     "models",
+    "time_limit",
     "log_prompts",
     "policy",
     "callback",
@@ -120,6 +123,7 @@ impl Settings {
             models: None,
             callback_format: CallbackFormat::default(),
             enhance: EnhanceSettings::default(),
+            time_limit_s: None,
             log_prompts: false,
         }
     }
@@ -137,6 +141,9 @@ impl Settings {
         self.output = root.text("output")?.or(self.output.take());
         if let Some(v) = root.text("models")? {
             self.models = Some(self.config_dir.join(v));
+        }
+        if let Some(v) = root.integer("time_limit")? {
+            self.time_limit_s = (v > 0).then_some(v);
         }
         if let Some(v) = root.bool("log_prompts")? {
             self.log_prompts = v;
@@ -170,6 +177,13 @@ impl Settings {
         self.output = read("OURVIDZ_OUTPUT").or(self.output.take());
         if let Some(v) = read("OURVIDZ_MODELS") {
             self.models = Some(v.into());
+        }
+        if let Some(v) = read("OURVIDZ_TIME_LIMIT") {
+            let seconds: u64 = v
+                .parse()
+                .map_err(|_| not_among("the time limit", &v, &["a whole number of seconds", "0 for none"]))
+                .or_else(|e| in_variable("OURVIDZ_TIME_LIMIT", Err(e)))?;
+            self.time_limit_s = (seconds > 0).then_some(seconds);
         }
         if let Some(v) = read("OURVIDZ_LOG_PROMPTS") {
             self.log_prompts = in_variable("OURVIDZ_LOG_PROMPTS", on_or_off(&v))?;

@@ -75,6 +75,8 @@ pub struct ModelSpec {
     /// Native size where it differs from the job type's.
     pub width: Option<u32>,
     pub height: Option<u32>,
+    /// Frames of a video where the model is made for another number than the job type's.
+    pub frames: Option<u32>,
     pub license: Option<String>,
     /// Memory need if measured.
     pub memory_bytes: Option<u64>,
@@ -94,6 +96,7 @@ impl ModelSpec {
             scheduler: None,
             width: None,
             height: None,
+            frames: None,
             license: None,
             memory_bytes: None,
             auto_negative: None,
@@ -366,6 +369,7 @@ fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelS
         "scheduler",
         "width",
         "height",
+        "frames",
         "memory",
         "license",
         "auto_negative",
@@ -382,6 +386,7 @@ fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelS
     model.scheduler = entry.text("scheduler")?;
     model.width = read_size(entry, "width")?;
     model.height = read_size(entry, "height")?;
+    model.frames = read_frames(entry)?;
     model.license = entry.text("license")?;
     model.memory_bytes = read_memory(entry)?;
     model.auto_negative = entry.text("auto_negative")?;
@@ -458,6 +463,16 @@ fn read_size(entry: &Section<'_, '_>, key: &str) -> Result<Option<u32>> {
                 key,
                 &format!("is {v}; allowed are multiples of 8 from 64 to 4096"),
             )
+            .into()),
+    }
+}
+
+fn read_frames(entry: &Section<'_, '_>) -> Result<Option<u32>> {
+    match entry.integer("frames")? {
+        None => Ok(None),
+        Some(v) if v % 4 == 1 && (1..=1001).contains(&v) => Ok(Some(v as u32)),
+        Some(v) => Err(entry
+            .wrong("frames", &format!("is {v}; allowed are 4n+1 from 1 to 1001"))
             .into()),
     }
 }
@@ -566,7 +581,7 @@ mod tests {
             .map(|l| format!("{l}\n"))
             .collect();
         let registry = read(&text).unwrap();
-        assert_eq!(registry.models().count(), 8);
+        assert_eq!(registry.models().count(), 10);
         assert_eq!(registry.route("sdxl_image_fast"), Some("lustify"));
         assert_eq!(registry.route("enhance"), Some("qwen-instruct"));
         let vace = registry.models().find(|m| m.name == "wan-vace").unwrap();
@@ -683,7 +698,7 @@ mod tests {
         assert_eq!(kind_of(&e).exit_code(), 66);
         assert_eq!(
             hint_of(&e),
-            Some("did you mean `micro-sdxl`? known models: micro-qwen, micro-sdxl")
+            Some("did you mean `micro-sdxl`? known models: micro-qwen, micro-sdxl, micro-wan")
         );
     }
 

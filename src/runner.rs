@@ -9,52 +9,95 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::{Map, Value};
 
 use crate::callback::{self, Asset, Status};
 use crate::config::CallbackFormat;
 use crate::error::{Error, ErrorKind};
-use crate::fail;
-use crate::job::{Expect, ResolvedJob};
-use crate::media::files::{remove_if_there, sha256_hex, with_suffix, write_whole};
+use crate::job::{Expect, ResolvedJob, Work};
 use crate::media::frames::Frame;
-use crate::media::manifest::{Made, Manifest, ModelRecord};
-use crate::media::{golden, png};
-use crate::pipelines::{Event, ImageOutput, ImageRequest};
+use crate::media::manifest::Manifest;
+use crate::pipelines::References;
 use crate::progress::Reporter;
 use crate::registry::{ModelSpec, Source};
 
+mod images;
 pub mod loader;
 pub mod metadata;
 pub mod panics;
 pub mod plan;
+mod store;
+mod video;
 
-use loader::{Loaded, Loader};
+use loader::Loader;
 use plan::Plan;
 
 /// A job that is ready to run.
 #[derive(Debug)]
 pub struct Task {
     pub job: ResolvedJob,
-    pub model: ModelSpec,
+    /// `None` for the types that use no model.
+    pub model: Option<ModelSpec>,
     pub plan: Plan,
     /// The picture that image 0 must match.
     pub golden: Option<(Expect, Frame)>,
+    /// The pictures that a video follows, fitted to its size.
+    pub references: References,
 }
 
-/// Runs jobs one after the other and keeps the last model loaded.
+/// Runs jobs one after the other and keeps models loaded between them.
 pub struct Runner<'a> {
     pub loader: Loader,
     pub reporter: &'a mut Reporter,
     /// The signal that asked us to stop; 0 while nobody did.
     pub stop: &'a AtomicI32,
     pub callback_format: CallbackFormat,
+    /// A job that takes longer is stopped between two steps and fails.
+    pub time_limit: Option<Duration>,
 }
 
 /// What a finished job leaves behind.
+#[derive(Default)]
 struct Finished {
-    manifest: Manifest,
+    /// `None` for work that leaves no media.
+    manifest: Option<Manifest>,
     assets: Vec<Asset>,
     timings: BTreeMap<&'static str, Duration>,
+    /// What this kind of work adds to the callback's metadata.
+    metadata: Map<String, Value>,
+}
+
+impl Task {
+    /// # Panics
+    /// For the types that use no model, which do not ask.
+    fn model(&self) -> &ModelSpec {
+        self.model.as_ref().expect("a job that computes has a model")
+    }
+}
+
+/// Why a job may have to stop between two steps.
+#[derive(Clone, Copy)]
+struct Limits<'a> {
+    stop: &'a AtomicI32,
+    start: Instant,
+    time_limit: Option<Duration>,
+}
+
+impl Limits<'_> {
+    /// # Errors
+    /// `Interrupted` once a signal has come, `TimedOut` once the time is over.
+    fn check(&self) -> Result<()> {
+        check(self.stop)?;
+        match self.time_limit {
+            Some(limit) if self.start.elapsed() >= limit => Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("over its time limit of {} s", limit.as_secs_f64()),
+            )
+            .hint("nothing of it is left but its callback; raise --time-limit, or ask for fewer steps, frames or pixels")
+            .into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Runner<'_> {
@@ -74,7 +117,7 @@ impl Runner<'_> {
         let done = self
             .tell(task, Status::Processing, &[], metadata::begun(task))
             .and_then(|()| self.check_stop())
-            .and_then(|()| self.guarded(task))
+            .and_then(|()| self.guarded(task, start))
             .and_then(|finished| self.complete(task, &finished, start.elapsed()));
         if let Err(error) = &done {
             self.fail(task, error, start.elapsed());
@@ -83,8 +126,13 @@ impl Runner<'_> {
     }
 
     /// Turns a panic into this job's failure; the model may be in any state then and is dropped.
-    fn guarded(&mut self, task: &Task) -> Result<Finished> {
-        match catch_unwind(AssertUnwindSafe(|| self.make(task))) {
+    fn guarded(&mut self, task: &Task, start: Instant) -> Result<Finished> {
+        let limits = Limits {
+            stop: self.stop,
+            start,
+            time_limit: self.time_limit,
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.make(task, limits))) {
             Ok(made) => made,
             Err(_) => {
                 self.loader.forget();
@@ -93,77 +141,15 @@ impl Runner<'_> {
         }
     }
 
-    fn make(&mut self, task: &Task) -> Result<Finished> {
-        let (reporter, stop) = (&mut *self.reporter, self.stop);
-        let mut observer = |event: Event| {
-            reporter.event(&task.job.id, &event);
-            check(stop)
-        };
-        let (loaded, load_time) = self.loader.get(&task.model, &mut observer)?;
-        let output = loaded
-            .pipeline
-            .text_to_image(&request(&task.job), &mut observer)?;
-        check_frames(&task.job, &output.frames)?;
-        let manifest = manifest(task, loaded, &output);
-        let encode_start = Instant::now();
-        let assets = self.store(task, &manifest, &output.frames)?;
-        let mut timings = output.timings;
-        timings.extend(load_time.map(|time| ("load", time)));
-        timings.insert("store", encode_start.elapsed());
-        Ok(Finished {
-            manifest,
-            assets,
-            timings,
-        })
-    }
-
-    /// Encodes every image before the first is written; a failure half-way takes the written ones back.
-    fn store(&mut self, task: &Task, manifest: &Manifest, frames: &[Frame]) -> Result<Vec<Asset>> {
-        let json = manifest.to_json();
-        let limit = task.job.kind.limit_bytes;
-        let encoded = frames
-            .iter()
-            .enumerate()
-            .map(|(index, frame)| {
-                let texts = png::Texts {
-                    manifest: &json,
-                    parameters: &manifest.parameters(index),
-                };
-                png::encode(frame, &texts, limit)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        if let Some((expect, expected)) = &task.golden {
-            let difference = with_suffix(&task.plan.assets[0].path, ".difference");
-            golden::check(expect, expected, &frames[0], &difference)?;
+    fn make(&mut self, task: &Task, limits: Limits<'_>) -> Result<Finished> {
+        match &task.job.work {
+            Work::Images(images) => images::make(self, task, images, limits),
+            Work::Video(video) => video::make(self, task, video, limits),
         }
-        let mut assets = Vec::new();
-        for (index, bytes) in encoded.iter().enumerate() {
-            let place = &task.plan.assets[index];
-            if let Err(error) = write_whole(&place.path, bytes, place.existing) {
-                for written in &task.plan.assets[..index] {
-                    remove_if_there(&written.path)?;
-                }
-                return Err(error);
-            }
-            assets.push(Asset {
-                path: place.path.display().to_string(),
-                bytes: bytes.len() as u64,
-                sha256: sha256_hex(bytes),
-                seed: task.job.seeds[index],
-                index,
-            });
-        }
-        Ok(assets)
     }
 
     fn complete(&mut self, task: &Task, finished: &Finished, time: Duration) -> Result<()> {
-        let metadata = metadata::completed(
-            task,
-            &finished.manifest,
-            &finished.assets,
-            &finished.timings,
-            time,
-        );
+        let metadata = metadata::completed(task, finished, time);
         self.tell(task, Status::Completed, &finished.assets, metadata)?;
         for asset in &finished.assets {
             self.reporter.asset(&asset.path, asset.bytes, asset.seed);
@@ -193,7 +179,7 @@ impl Runner<'_> {
         task: &Task,
         status: Status,
         assets: &[Asset],
-        metadata: serde_json::Map<String, serde_json::Value>,
+        metadata: Map<String, Value>,
     ) -> Result<()> {
         let report = metadata::report(task, status, assets, None, metadata);
         callback::write(&task.plan.callback, self.callback_format, &report)?;
@@ -223,68 +209,15 @@ fn check(stop: &AtomicI32) -> Result<()> {
     }
 }
 
-/// The request in the pipeline's words.
-pub fn request(job: &ResolvedJob) -> ImageRequest {
-    ImageRequest {
-        prompt: job.prompt.clone(),
-        negative_prompt: job.negative_prompt.clone(),
-        seeds: job.seeds.clone(),
-        num_inference_steps: job.steps as usize,
-        guidance_scale: job.guidance_scale,
-        width_px: job.width as usize,
-        height_px: job.height as usize,
-        scheduler: job.scheduler.clone(),
-        truncate_prompt: job.truncate_prompt,
-        deterministic: job.deterministic,
-    }
-}
-
-fn check_frames(job: &ResolvedJob, frames: &[Frame]) -> Result<()> {
-    if frames.len() != job.seeds.len() {
-        fail!(
-            Internal,
-            "{} images were asked for and {} came",
-            job.seeds.len(),
-            frames.len()
-        );
-    }
-    if let Some(index) = frames.iter().position(Frame::is_all_black) {
-        fail!(
-            BadOutput,
-            "image {index} (seed {}) is all black", job.seeds[index];
-            "try --dtype f32, or another seed"
-        );
-    }
-    Ok(())
-}
-
-fn manifest(task: &Task, loaded: &Loaded, output: &ImageOutput) -> Manifest {
-    let mut notes = notes(task);
-    notes.extend(output.notes.iter().cloned());
-    Manifest::new(&Made {
-        job: &task.job,
-        model: ModelRecord {
-            name: task.model.name.clone(),
-            hash: loaded.hash.clone(),
-            embedded: task.model.source == Source::Embedded,
-        },
-        scheduler: &output.scheduler,
-        effective_steps: output.effective_steps,
-        prompt_tokens: &output.prompt_tokens,
-        device: &loaded.device,
-        dtype: &loaded.dtype,
-        frames: &output.frames,
-        notes,
-    })
-}
-
 /// What the user should know about a job before it runs.
 pub fn notes(task: &Task) -> Vec<String> {
     let mut notes = task.job.notes.clone();
-    if task.model.source == Source::Embedded {
+    if let Some(model) = &task.model
+        && model.source == Source::Embedded
+    {
         notes.push(format!(
-            "uses the built-in model `{}`, which is very small and draws only simple shapes",
-            task.model.name
+            "uses the built-in model `{}`, which is very small and knows only simple shapes",
+            model.name
         ));
     }
     if task.job.spec.callback_url.is_some() {
@@ -293,23 +226,29 @@ pub fn notes(task: &Task) -> Vec<String> {
     notes
 }
 
+/// The job in one line.
 fn summary(task: &Task) -> String {
     let job = &task.job;
-    format!(
-        "{}, model {}, {}x{}, {} steps{}, guidance {}, {} {}",
-        job.type_name,
-        job.model,
-        job.width,
-        job.height,
-        job.steps,
-        job.scheduler
-            .as_ref()
-            .map(|s| format!(" of {s}"))
-            .unwrap_or_default(),
-        job.guidance_scale,
-        if job.seeds.len() == 1 { "seed" } else { "seeds" },
-        job.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
-    )
+    let mut parts = vec![job.type_name.clone()];
+    parts.extend(job.model.as_ref().map(|model| format!("model {model}")));
+    if let Some(d) = job.diffusion() {
+        parts.push(format!("{}x{}", d.width, d.height));
+        if let Work::Video(video) = &job.work
+            && video.frames > 1
+        {
+            parts.push(format!("{} frames at {} fps", video.frames, video.fps));
+        }
+        let scheduler = d.scheduler.as_ref().map(|s| format!(" of {s}"));
+        parts.push(format!("{} steps{}", d.steps, scheduler.unwrap_or_default()));
+        parts.push(format!("guidance {}", d.guidance_scale));
+    }
+    let seeds: Vec<String> = job.seeds.iter().map(u64::to_string).collect();
+    match seeds.len() {
+        0 => {}
+        1 => parts.push(format!("seed {}", seeds[0])),
+        _ => parts.push(format!("seeds {}", seeds.join(" "))),
+    }
+    parts.join(", ")
 }
 
 fn shown_timings(timings: &BTreeMap<&'static str, Duration>) -> String {
@@ -355,11 +294,12 @@ pub fn exit_code(jobs: usize, failures: &[ErrorKind]) -> u8 {
 mod tests {
     use super::*;
     use crate::error::kind_of;
-    use crate::job::JobSpec;
     use crate::job::kinds::KINDS;
-    use crate::pipelines::{ImagePipeline, Observer};
+    use crate::job::{Diffusion, Format, Images, JobSpec};
+    use crate::pipelines::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
     use crate::progress::Volume;
     use crate::registry::ModelFamily;
+    use loader::{Ability, Loaded, Pipeline};
 
     /// Answers every request with a flat colour, or with a panic.
     struct Flat(Option<u8>);
@@ -368,8 +308,9 @@ mod tests {
         fn text_to_image(
             &mut self,
             request: &ImageRequest,
-            _observer: &mut Observer<'_>,
+            observer: &mut Observer<'_>,
         ) -> Result<ImageOutput> {
+            observer(Event::Step { done: 1, total: 1 })?;
             let value = self.0.expect("a bug for the test");
             let (width, height) = (request.width_px, request.height_px);
             let frame = Frame::new(width as u32, height as u32, vec![value; width * height * 3]);
@@ -390,24 +331,33 @@ mod tests {
                 id: "a".into(),
                 type_name: "sdxl_image_fast".into(),
                 kind: &KINDS[0],
-                model: "flat".into(),
-                prompt: "x".into(),
-                negative_prompt: None,
-                auto_negative: false,
+                model: Some("flat".into()),
                 seeds: vec![1],
                 seed_drawn: false,
-                steps: 1,
-                guidance_scale: 1.0,
-                width: 8,
-                height: 8,
-                scheduler: None,
-                truncate_prompt: false,
-                deterministic: false,
                 notes: vec![],
                 ignored: vec![],
                 spec: JobSpec::default(),
+                work: Work::Images(Images {
+                    diffusion: Diffusion {
+                        prompt: "x".into(),
+                        negative_prompt: None,
+                        auto_negative: false,
+                        steps: 1,
+                        guidance_scale: 1.0,
+                        width: 8,
+                        height: 8,
+                        scheduler: None,
+                        format: Format::Png,
+                    },
+                    truncate_prompt: false,
+                    deterministic: false,
+                }),
             },
-            model: ModelSpec::new("flat", ModelFamily::Mock, Source::Folder(".".into())),
+            model: Some(ModelSpec::new(
+                "flat",
+                ModelFamily::Mock,
+                Source::Folder(".".into()),
+            )),
             plan: Plan {
                 assets: vec![plan::Place {
                     path: folder.join("0.png"),
@@ -416,24 +366,29 @@ mod tests {
                 callback: folder.join("callback.json"),
             },
             golden: None,
+            references: References::default(),
         }
     }
 
     /// Runs one job on a flat pipeline; gives its error, and the error code in its callback.
-    fn run_flat(value: Option<u8>) -> (Option<ErrorKind>, Option<String>, bool) {
+    fn run_flat(
+        value: Option<u8>,
+        time_limit: Option<Duration>,
+    ) -> (Option<ErrorKind>, Option<String>, bool) {
         let folder = tempfile::tempdir().expect("a folder");
         let task = task(folder.path());
         let loaded = Loaded {
-            pipeline: Box::new(Flat(value)),
+            pipeline: Pipeline::Image(Box::new(Flat(value))),
             hash: "0".into(),
             device: "cpu".into(),
             dtype: "f32".into(),
         };
         let mut runner = Runner {
-            loader: Loader::holding(task.model.clone(), loaded),
+            loader: Loader::holding(task.model().clone(), Ability::Image, loaded),
             reporter: &mut Reporter::new(false, Volume::Quiet),
             stop: &AtomicI32::new(0),
             callback_format: CallbackFormat::Standard,
+            time_limit,
         };
         let kind = runner.run(&task).err().map(|e| kind_of(&e));
         let text = std::fs::read(&task.plan.callback).expect("a callback");
@@ -445,16 +400,24 @@ mod tests {
     #[test]
     fn a_black_picture_is_bad_output_and_is_not_stored() {
         assert_eq!(
-            run_flat(Some(1)),
+            run_flat(Some(1), None),
             (Some(ErrorKind::BadOutput), Some("bad_output".into()), false)
         );
-        assert_eq!(run_flat(Some(2)), (None, None, true));
+        assert_eq!(run_flat(Some(2), None), (None, None, true));
+    }
+
+    #[test]
+    fn a_job_over_its_time_is_stopped_at_the_next_step_and_leaves_no_picture() {
+        assert_eq!(
+            run_flat(Some(2), Some(Duration::ZERO)),
+            (Some(ErrorKind::TimedOut), Some("timed_out".into()), false)
+        );
     }
 
     #[test]
     fn a_panic_is_this_jobs_internal_error() {
         assert_eq!(
-            run_flat(None),
+            run_flat(None, None),
             (Some(ErrorKind::Internal), Some("internal".into()), false)
         );
     }

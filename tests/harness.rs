@@ -24,6 +24,10 @@ height = 64
 [routes]
 sdxl_image_fast = "mock"
 sdxl_image_high = "mock"
+image_fast = "mock"
+image_high = "mock"
+video_fast = "mock"
+video_high = "mock"
 "#;
 
 /// One test's folder, removed at its end.

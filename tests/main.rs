@@ -46,3 +46,7 @@ mod qwen;
 mod signals;
 /// Specs that people and producers send.
 mod specs;
+/// What WAN jobs mean.
+mod specs_video;
+/// `generate` for videos: files, callbacks, refusals.
+mod video;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
-use ourvidz::job::{JobSpec, MAX_SPEC_BYTES, Origin, ResolvedJob, parse, resolve};
+use ourvidz::job::{Diffusion, JobSpec, MAX_SPEC_BYTES, Origin, ResolvedJob, Work, parse, resolve};
 use ourvidz::registry::{ModelSpec, Registry};
 use proptest::prelude::*;
 
@@ -82,6 +82,9 @@ fn the_example_jobs_parse_and_resolve() {
     assert_eq!(counts["sdxl-image-high.yaml"], 1);
     assert_eq!(counts["batch-of-three.yaml"], 1);
     assert_eq!(counts["several.yaml"], 3);
+    for name in ["image-fast", "image-high", "video-fast", "video-high"] {
+        assert_eq!(counts[&format!("{name}.yaml")], 1);
+    }
 }
 
 #[test]
@@ -614,6 +617,11 @@ proptest! {
     }
 }
 
+/// What every job that denoises has.
+fn drawn(job: &ResolvedJob) -> &Diffusion {
+    job.diffusion().expect("a job that denoises")
+}
+
 #[test]
 fn defaults_come_from_type_and_model() {
     let job = settled(&one("prompt: a red circle")).unwrap();
@@ -621,21 +629,25 @@ fn defaults_come_from_type_and_model() {
         (job.type_name.as_str(), job.kind.name),
         ("sdxl_image_fast", "sdxl_image_fast")
     );
-    assert_eq!((job.steps, job.guidance_scale), (15, 6.0));
+    assert_eq!((drawn(&job).steps, drawn(&job).guidance_scale), (15, 6.0));
     assert_eq!(
-        (job.width, job.height, job.model.as_str()),
-        (128, 128, "micro-sdxl")
+        (drawn(&job).width, drawn(&job).height, job.model.as_deref()),
+        (128, 128, Some("micro-sdxl"))
     );
-    assert_eq!(job.scheduler, None);
+    assert_eq!(drawn(&job).scheduler, None);
     assert_eq!(
-        job.negative_prompt.as_deref(),
+        drawn(&job).negative_prompt.as_deref(),
         Some("blurry, low quality, distorted")
     );
-    assert!(job.auto_negative && job.seed_drawn && !job.deterministic && !job.truncate_prompt);
+    assert!(drawn(&job).auto_negative && job.seed_drawn);
+    let Work::Images(images) = &job.work else {
+        panic!("not a job for pictures");
+    };
+    assert!(!images.deterministic && !images.truncate_prompt);
     assert!(job.seeds.len() == 1 && job.seeds[0] < 1 << 53);
     assert_eq!(job.id.len(), 36);
     let high = settled(&one("prompt: x\ntype: sdxl_image_high")).unwrap();
-    assert_eq!((high.steps, high.guidance_scale), (25, 7.5));
+    assert_eq!((drawn(&high).steps, drawn(&high).guidance_scale), (25, 7.5));
 }
 
 #[test]
@@ -644,9 +656,16 @@ fn what_was_said_wins_over_every_default() {
         "id: j\nprompt: x\nsteps: 3\nguidance_scale: 1\nwidth: 256\nheight: 64\nscheduler: heun\nseed: 5\nnum_images: 3",
     ))
     .unwrap();
-    assert_eq!((job.id.as_str(), job.steps, job.guidance_scale), ("j", 3, 1.0));
     assert_eq!(
-        (job.width, job.height, job.scheduler.as_deref()),
+        (job.id.as_str(), drawn(&job).steps, drawn(&job).guidance_scale),
+        ("j", 3, 1.0)
+    );
+    assert_eq!(
+        (
+            drawn(&job).width,
+            drawn(&job).height,
+            drawn(&job).scheduler.as_deref()
+        ),
         (256, 64, Some("heun"))
     );
     assert_eq!((job.seeds, job.seed_drawn), (vec![5, 6, 7], false));
@@ -677,39 +696,31 @@ fn replaying_the_settled_spec_gives_the_same_job() {
     let text = serde_json::to_string(&job.spec).unwrap();
     let again = settled(&one(&text)).unwrap();
     assert_eq!(again.spec, job.spec);
-    assert_eq!(
-        (again.seeds, again.negative_prompt),
-        (job.seeds, job.negative_prompt)
-    );
-    assert_eq!(
-        (again.width, again.steps, again.id),
-        (job.width, job.steps, job.id)
-    );
+    assert_eq!((&again.seeds, &again.work), (&job.seeds, &job.work));
+    assert_eq!(again.id, job.id);
 }
 
 #[test]
 fn negative_prompts_are_automatic_then_the_users() {
     let job = settled(&one("prompt: x\nnegative_prompt: fog")).unwrap();
     assert_eq!(
-        job.negative_prompt.as_deref(),
+        drawn(&job).negative_prompt.as_deref(),
         Some("blurry, low quality, distorted, fog")
     );
     let job = settled(&one("prompt: x\nnegative_prompt: fog\nauto_negative: false")).unwrap();
     assert_eq!(
-        (job.negative_prompt.as_deref(), job.auto_negative),
+        (drawn(&job).negative_prompt.as_deref(), drawn(&job).auto_negative),
         (Some("fog"), false)
     );
     let job = settled(&one("prompt: x\nauto_negative: false")).unwrap();
-    assert_eq!(job.negative_prompt, None);
+    assert_eq!(drawn(&job).negative_prompt, None);
     let job = settled(&one("prompt: x\nnegative_prompt: ''\nauto_negative: false")).unwrap();
-    assert_eq!(job.negative_prompt.as_deref(), Some(""));
+    assert_eq!(drawn(&job).negative_prompt.as_deref(), Some(""));
 }
 
 #[test]
 fn types_and_options_of_later_builds_say_so_with_exit_69() {
     for text in [
-        "type: video_fast",
-        "type: wan_video_high",
         "type: image7b_fast_enhanced",
         "type: chat_enhance",
         "type: admin_utilities",

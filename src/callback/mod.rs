@@ -38,6 +38,9 @@ pub struct Asset {
     pub sha256: String,
     pub seed: u64,
     pub index: usize,
+    pub mime_type: &'static str,
+    /// Length of a video, as its file says.
+    pub duration_s: Option<f64>,
 }
 
 /// Everything a body is made from.
@@ -75,13 +78,17 @@ pub fn body(format: CallbackFormat, report: &Report) -> Value {
 
 /// Pictures have no `durationSeconds`; the field is for videos.
 fn workspace_asset(asset: &Asset) -> Value {
-    json!({
-        "assetType": "image",
+    let mut record = json!({
+        "assetType": if asset.duration_s.is_some() { "video" } else { "image" },
         "tempStoragePath": asset.path,
         "fileSizeBytes": asset.bytes,
-        "mimeType": "image/png",
+        "mimeType": asset.mime_type,
         "assetIndex": asset.index,
-    })
+    });
+    if let Some(seconds) = asset.duration_s {
+        record["durationSeconds"] = seconds.into();
+    }
+    record
 }
 
 /// Writes the body in one step; a later status replaces an earlier one.
@@ -158,6 +165,8 @@ mod tests {
                 sha256: "ab".into(),
                 seed: 7,
                 index: 0,
+                mime_type: "image/png",
+                duration_s: None,
             }],
             error_message: None,
             metadata: Map::new(),
@@ -182,6 +191,17 @@ mod tests {
                        "fileSizeBytes": 12, "mimeType": "image/png", "assetIndex": 0}]},
                    "errorMessage": null, "metadata": {}})
         );
+    }
+
+    #[test]
+    fn a_video_has_its_type_and_length() {
+        let mut report = report();
+        report.assets[0].mime_type = "video/mp4";
+        report.assets[0].duration_s = Some(5.0625);
+        let asset = &body(CallbackFormat::Workspace, &report)["results"]["assets"][0];
+        assert_eq!(asset["assetType"], "video");
+        assert_eq!(asset["mimeType"], "video/mp4");
+        assert_eq!(asset["durationSeconds"], 5.0625);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Everything is checked before the first job starts: all specs of the command line are read and
 //! resolved, every mistake is reported, and unless `--keep-going` says otherwise nothing runs.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::{signals, surroundings, volume};
@@ -18,6 +20,7 @@ use crate::runner::{Runner, Task, exit_code, metadata};
 mod dry_run;
 mod gather;
 mod prepare;
+mod references;
 
 use prepare::{Invalid, Prepared};
 
@@ -31,6 +34,9 @@ pub fn run(args: &Generate) -> Result<u8> {
     let (mut settings, mut registry) = surroundings(&args.place)?;
     if let Some(dtype) = args.dtype {
         settings.dtype = Some(dtype.name().into());
+    }
+    if let Some(seconds) = args.time_limit {
+        settings.time_limit_s = (seconds > 0).then_some(seconds);
     }
     if let Some(format) = args.callback_format {
         settings.callback_format = match format {
@@ -87,6 +93,7 @@ fn run_all(reporter: &mut Reporter, tasks: &[Task], settings: &Settings) -> Resu
         reporter,
         stop: signals::listen()?,
         callback_format: settings.callback_format,
+        time_limit: settings.time_limit_s.map(Duration::from_secs),
     };
     let mut failures = Vec::new();
     for task in tasks {

@@ -119,6 +119,8 @@ pub(super) static FIELDS: &[Field] = &[
     option("frames", &["frame_num"], whole(1, 1001)),
     option("fps", &[], real(1.0, 120.0)),
     option("flow_shift", &["sample_shift"], real(0.0, 100.0)),
+    option("vae_tiling", &[], Content::Bool),
+    option("format", &[], Content::Text),
     option(
         "image",
         &["reference_image_url", "referenceImageUrl"],

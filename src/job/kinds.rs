@@ -21,6 +21,53 @@ pub enum Output {
     Json,
 }
 
+/// The file format of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Png,
+    Mp4,
+    Webm,
+    Gif,
+    /// A video as numbered pictures without loss.
+    PngFrames,
+}
+
+impl Format {
+    const ALL: [Self; 5] = [Self::Png, Self::Mp4, Self::Webm, Self::Gif, Self::PngFrames];
+
+    /// Its name in flags and specs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Mp4 => "mp4",
+            Self::Webm => "webm",
+            Self::Gif => "gif",
+            Self::PngFrames => "png-frames",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The end of its files' names, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::PngFrames => "png",
+            other => other.name(),
+        }
+    }
+
+    pub fn mime_type(self) -> &'static str {
+        match self {
+            Self::Png | Self::PngFrames => "image/png",
+            Self::Mp4 => "video/mp4",
+            Self::Webm => "video/webm",
+            Self::Gif => "image/gif",
+        }
+    }
+}
+
 /// One job type of the product specification, section 2.
 #[derive(Debug, PartialEq)]
 pub struct JobKind {
@@ -39,6 +86,8 @@ pub struct JobKind {
     pub frames: u32,
     /// Frames a second of a video; 0 for everything else.
     pub fps: u32,
+    /// Constant rate factor of a video's encoder: smaller is better and larger.
+    pub crf: u8,
     /// Largest allowed output file.
     pub limit_bytes: u64,
     /// False until this build can run it: such a job is answered plainly, with exit 69.
@@ -59,6 +108,7 @@ const SDXL: JobKind = JobKind {
     height: 1024,
     frames: 1,
     fps: 0,
+    crf: 0,
     limit_bytes: 5 * MB,
     built: true,
 };
@@ -70,7 +120,6 @@ const IMAGE: JobKind = JobKind {
     guidance_scale: 6.5,
     width: 480,
     height: 832,
-    built: false,
     ..SDXL
 };
 
@@ -80,6 +129,7 @@ const VIDEO: JobKind = JobKind {
     output: Output::Mp4,
     frames: 81,
     fps: 16,
+    crf: 23,
     limit_bytes: 50 * MB,
     ..IMAGE
 };
@@ -122,18 +172,21 @@ pub static KINDS: &[JobKind] = &[
         aliases: &["wan_video_high"],
         steps: 50,
         guidance_scale: 7.5,
+        crf: 18,
         limit_bytes: 200 * MB,
         ..VIDEO
     },
     JobKind {
         name: "image7b_fast_enhanced",
         enhanced: true,
+        built: false,
         limit_bytes: 20 * MB,
         ..IMAGE
     },
     JobKind {
         name: "image7b_high_enhanced",
         enhanced: true,
+        built: false,
         steps: 50,
         guidance_scale: 7.5,
         limit_bytes: 20 * MB,
@@ -143,6 +196,7 @@ pub static KINDS: &[JobKind] = &[
         name: "video7b_fast_enhanced",
         aliases: &[],
         enhanced: true,
+        built: false,
         limit_bytes: 100 * MB,
         ..VIDEO
     },
@@ -150,6 +204,8 @@ pub static KINDS: &[JobKind] = &[
         name: "video7b_high_enhanced",
         aliases: &[],
         enhanced: true,
+        built: false,
+        crf: 18,
         steps: 50,
         guidance_scale: 7.5,
         limit_bytes: 100 * MB,
@@ -253,7 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_sdxl_types_are_built() {
-        assert_eq!(built_names(), ["sdxl_image_fast", "sdxl_image_high"]);
+    fn the_types_that_draw_are_built() {
+        assert_eq!(
+            built_names(),
+            [
+                "sdxl_image_fast",
+                "sdxl_image_high",
+                "image_fast",
+                "image_high",
+                "video_fast",
+                "video_high"
+            ]
+        );
     }
 }

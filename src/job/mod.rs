@@ -13,10 +13,12 @@ mod fields;
 pub mod kinds;
 pub mod negatives;
 mod node;
+mod options;
 mod parse;
 mod resolve;
+mod resolve_video;
 
-pub use kinds::{Family, JobKind, Output};
+pub use kinds::{Family, Format, JobKind, Output};
 pub use parse::{MAX_SPEC_BYTES, Origin, parse};
 pub use resolve::{CountTokens, resolve};
 
@@ -90,6 +92,12 @@ pub struct Options {
     pub fps: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_shift: Option<f64>,
+    /// Decode in tiles: less memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae_tiling: Option<bool>,
+    /// `png`, `mp4`, `webm`, `gif` or `png-frames`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,26 +138,103 @@ pub struct ResolvedJob {
     /// The type as given, for the callback.
     pub type_name: String,
     pub kind: &'static JobKind,
-    /// The registry entry's name, or the path given to `--model`.
-    pub model: String,
+    /// The registry entry's name, or the path given to `--model`; `None` for types without one.
+    pub model: Option<String>,
+    /// One per output, `seed + i`; empty for types that draw nothing.
+    pub seeds: Vec<u64>,
+    /// True when nobody named a seed and one was drawn.
+    pub seed_drawn: bool,
+    pub notes: Vec<String>,
+    pub ignored: Vec<String>,
+    /// The spec it came from, canonical; replaying it gives this job again.
+    pub spec: JobSpec,
+    pub work: Work,
+}
+
+/// What is to be done, by kind of work.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Pictures with SDXL, one per seed.
+    Images(Images),
+    /// A video with WAN, or pictures of one frame each, one per seed.
+    Video(Video),
+}
+
+/// What every job that denoises has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diffusion {
     pub prompt: String,
     /// What the model is given: automatic negatives, then the user's. `None`: nothing at all.
     pub negative_prompt: Option<String>,
     pub auto_negative: bool,
-    /// One per image, `seed + i`.
-    pub seeds: Vec<u64>,
-    /// True when nobody named a seed and one was drawn.
-    pub seed_drawn: bool,
     pub steps: u32,
     pub guidance_scale: f64,
     pub width: u32,
     pub height: u32,
     /// `None`: the model's own scheduler configuration.
     pub scheduler: Option<String>,
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    pub diffusion: Diffusion,
     pub truncate_prompt: bool,
     pub deterministic: bool,
-    pub notes: Vec<String>,
-    pub ignored: Vec<String>,
-    /// The spec it came from, canonical; replaying it gives this job again.
-    pub spec: JobSpec,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Video {
+    pub diffusion: Diffusion,
+    /// 4n+1; 1 for pictures.
+    pub frames: u32,
+    /// Frames a second of the video.
+    pub fps: f64,
+    /// `None`: as the model's scheduler configuration says.
+    pub flow_shift: Option<f64>,
+    pub vae_tiling: bool,
+    pub references: References,
+}
+
+/// Where the pictures are that a video follows, as the spec names them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct References {
+    pub first_frame: Option<String>,
+    pub last_frame: Option<String>,
+    /// What the video shows, as no frame of its own.
+    pub image: Option<String>,
+    /// VACE's conditioning scale.
+    pub strength: f64,
+}
+
+impl References {
+    /// Which of the five modes this is: `none`, `single`, `start`, `end` or `both`; a subject beside
+    /// frames is named first, as in `single+both`.
+    pub fn mode(&self) -> &'static str {
+        let frames = (self.first_frame.is_some(), self.last_frame.is_some());
+        match (self.image.is_some(), frames) {
+            (false, (false, false)) => "none",
+            (false, (true, false)) => "start",
+            (false, (false, true)) => "end",
+            (false, (true, true)) => "both",
+            (true, (false, false)) => "single",
+            (true, (true, false)) => "single+start",
+            (true, (false, true)) => "single+end",
+            (true, (true, true)) => "single+both",
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.mode() == "none"
+    }
+}
+
+impl ResolvedJob {
+    /// The part that every job that denoises has.
+    pub fn diffusion(&self) -> Option<&Diffusion> {
+        match &self.work {
+            Work::Images(images) => Some(&images.diffusion),
+            Work::Video(video) => Some(&video.diffusion),
+        }
+    }
 }

@@ -6,15 +6,19 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::Family;
 use crate::config::ContentMode;
 
-/// The tokens of one chunk, without begin and end marks.
+/// The tokens of one chunk of CLIP, without begin and end marks.
 const CHUNK_TOKENS: usize = 75;
+/// What umT5 reads, less the end mark.
+const UMT5_TOKENS: usize = 511;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Data {
     sdxl: Vec<Tier>,
+    wan: Vec<Tier>,
     /// Term → words by which a prompt asks for what the term forbids.
     unless: BTreeMap<String, Vec<String>>,
 }
@@ -35,10 +39,22 @@ static DATA: LazyLock<Data> = LazyLock::new(|| {
     toml::from_str(include_str!("../../assets/negatives.toml")).expect("the shipped negative tiers parse")
 });
 
+/// How many tokens a family's models read at once.
+pub fn limit_tokens(family: Family) -> usize {
+    match family {
+        Family::Wan => UMT5_TOKENS,
+        _ => CHUNK_TOKENS,
+    }
+}
+
 /// The terms for this prompt, most important first.
-pub fn terms_for(prompt: &str, mode: ContentMode) -> Vec<String> {
+pub fn terms_for(family: Family, prompt: &str, mode: ContentMode) -> Vec<String> {
     let prompt = words(prompt);
-    DATA.sdxl
+    let tiers = match family {
+        Family::Wan => &DATA.wan,
+        _ => &DATA.sdxl,
+    };
+    tiers
         .iter()
         .filter(|tier| !tier.adult || mode == ContentMode::Adult)
         .filter(|tier| tier.when.is_empty() || tier.when.iter().any(|w| holds(&prompt, &words(w))))
@@ -57,7 +73,7 @@ pub fn own_terms(list: &str, prompt: &str) -> Vec<String> {
         .collect()
 }
 
-/// As many whole terms as fit into one chunk beside the user's own negative prompt, then that.
+/// As many whole terms as fit into `limit` tokens beside the user's own negative prompt, then that.
 ///
 /// The user's words have right of way: terms that they leave no room for are dropped, and terms
 /// that they hold already are not repeated. `None`: there is nothing to say.
@@ -67,6 +83,7 @@ pub fn own_terms(list: &str, prompt: &str) -> Vec<String> {
 pub fn join(
     terms: &[String],
     user: Option<&str>,
+    limit: usize,
     count: &dyn Fn(&str) -> Result<usize>,
 ) -> Result<Option<String>> {
     let user_text = user.map(str::trim).filter(|u| !u.is_empty());
@@ -76,7 +93,7 @@ pub fn join(
     let mut taken: Vec<&str> = Vec::new();
     for term in terms.iter().filter(|t| !own.contains(&t.to_lowercase())) {
         taken.push(term);
-        if count(&joined(&taken, user_text))? > CHUNK_TOKENS {
+        if count(&joined(&taken, user_text))? > limit {
             taken.pop();
         }
     }
@@ -126,7 +143,7 @@ mod tests {
     }
 
     fn sfw(prompt: &str) -> Vec<String> {
-        terms_for(prompt, ContentMode::Sfw)
+        terms_for(Family::Sdxl, prompt, ContentMode::Sfw)
     }
 
     fn has(terms: &[String], term: &str) -> bool {
@@ -135,11 +152,14 @@ mod tests {
 
     #[test]
     fn the_data_file_names_no_term_twice_and_excepts_only_terms_that_exist() {
-        let all: Vec<_> = DATA.sdxl.iter().flat_map(|t| &t.terms).collect();
-        let unique: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(unique.len(), all.len());
+        let terms_of = |tiers: &'static [Tier]| tiers.iter().flat_map(|t| &t.terms).collect::<Vec<_>>();
+        let (sdxl, wan) = (terms_of(&DATA.sdxl), terms_of(&DATA.wan));
+        for all in [&sdxl, &wan] {
+            let unique: std::collections::BTreeSet<_> = all.iter().collect();
+            assert_eq!(unique.len(), all.len());
+        }
         for term in DATA.unless.keys() {
-            assert!(all.contains(&term), "{term}");
+            assert!(sdxl.contains(&term) || wan.contains(&term), "{term}");
         }
         assert_eq!(DATA.sdxl.len(), 7);
     }
@@ -159,6 +179,15 @@ mod tests {
         assert!(has(&one, "bad hands") && !has(&one, "merged bodies"));
         let many = sfw("three men sitting in a café");
         assert!(has(&many, "bad hands") && has(&many, "merged bodies") && has(&many, "unnatural pose"));
+    }
+
+    #[test]
+    fn videos_have_terms_of_their_own_that_the_prompt_can_lift() {
+        let wan = |prompt: &str| terms_for(Family::Wan, prompt, ContentMode::Sfw);
+        assert!(has(&wan("a lighthouse at dusk"), "motionless"));
+        assert!(!has(&wan("a ring standing still"), "motionless"));
+        assert!(!has(&wan("a lighthouse at dusk"), "walking backwards"));
+        assert!(has(&wan("a man in the rain"), "walking backwards"));
     }
 
     #[test]
@@ -183,13 +212,18 @@ mod tests {
     fn the_adult_tier_needs_the_operators_mode() {
         let prompt = "a woman on a beach";
         assert!(!has(&sfw(prompt), "deformed body"));
-        assert!(has(&terms_for(prompt, ContentMode::Adult), "deformed body"));
+        assert!(has(
+            &terms_for(Family::Sdxl, prompt, ContentMode::Adult),
+            "deformed body"
+        ));
     }
 
     #[test]
     fn the_most_important_terms_fit_first_and_terms_stay_whole() {
         let terms: Vec<String> = (0..60).map(|i| format!("term number{i}")).collect();
-        let text = join(&terms, Some("my own words"), &by_words).unwrap().unwrap();
+        let text = join(&terms, Some("my own words"), CHUNK_TOKENS, &by_words)
+            .unwrap()
+            .unwrap();
         assert!(text.starts_with("term number0, term number1, "));
         assert!(text.ends_with("term number35, my own words"), "{text}");
         assert_eq!(by_words(&text).unwrap(), 75);
@@ -198,24 +232,29 @@ mod tests {
     #[test]
     fn the_users_words_have_right_of_way() {
         let long = "word ".repeat(90);
-        let text = join(&sfw("a tree"), Some(long.trim()), &by_words).unwrap();
+        let text = join(&sfw("a tree"), Some(long.trim()), CHUNK_TOKENS, &by_words).unwrap();
         assert_eq!(text.as_deref(), Some(long.trim()));
     }
 
     #[test]
     fn terms_of_the_user_are_not_repeated() {
         let terms = own_terms("blurry, low quality", "a tree");
-        let text = join(&terms, Some("Blurry, fog"), &by_words).unwrap();
+        let text = join(&terms, Some("Blurry, fog"), CHUNK_TOKENS, &by_words).unwrap();
         assert_eq!(text.as_deref(), Some("low quality, Blurry, fog"));
     }
 
     #[test]
     fn nothing_to_say_stays_what_the_user_gave() {
-        assert_eq!(join(&[], None, &by_words).unwrap(), None);
-        assert_eq!(join(&[], Some(""), &by_words).unwrap().as_deref(), Some(""));
+        assert_eq!(join(&[], None, CHUNK_TOKENS, &by_words).unwrap(), None);
+        assert_eq!(
+            join(&[], Some(""), CHUNK_TOKENS, &by_words).unwrap().as_deref(),
+            Some("")
+        );
         let terms = own_terms("blurry, low quality", "a tree");
         assert_eq!(
-            join(&terms, Some(""), &by_words).unwrap().as_deref(),
+            join(&terms, Some(""), CHUNK_TOKENS, &by_words)
+                .unwrap()
+                .as_deref(),
             Some("blurry, low quality")
         );
     }

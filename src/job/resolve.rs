@@ -5,12 +5,15 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::fields::{self, FIELDS, Home, MAX_SEED};
-use super::{Family, JobKind, JobSpec, Options, ResolvedJob, kinds, negatives};
-use crate::config::{ContentMode, Settings, shown};
+use super::resolve_video::{video, write_out};
+use super::{
+    Diffusion, Family, Images, JobKind, JobSpec, Options, ResolvedJob, Work, kinds, negatives, options,
+};
+use crate::config::{Settings, shown};
+use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::policy;
 use crate::registry::{ModelFamily, ModelSpec, Registry};
-use crate::schedulers;
 
 /// Counts a text's tokens as the model's tokenizer sees them, without begin and end marks.
 pub type CountTokens<'a> = dyn Fn(&ModelSpec, &str) -> Result<usize> + 'a;
@@ -42,6 +45,15 @@ pub fn resolve(
         .with_context(|| format!("job `{}`", shown(&id)))
 }
 
+/// What a kind of work is settled from.
+pub(super) struct Asked<'a> {
+    pub spec: &'a JobSpec,
+    pub kind: &'static JobKind,
+    pub model: &'a ModelSpec,
+    pub settings: &'a Settings,
+    pub count_tokens: &'a CountTokens<'a>,
+}
+
 fn resolve_named(
     id: &str,
     spec: &JobSpec,
@@ -52,52 +64,32 @@ fn resolve_named(
     check_values(spec)?;
     let (type_name, kind, model) = choose(spec, registry)?;
     let mut notes = spec.notes.clone();
-    refuse_foreign(kind, &spec.config)?;
-    refuse_unbuilt(spec, &mut notes)?;
-    let Some(prompt) = spec.prompt.clone() else {
-        fail!(InvalidSpec, "prompt is missing"; "give a prompt");
-    };
-    policy::check_job(
-        &prompt,
-        spec.negative_prompt.as_deref(),
-        settings.content_mode,
-        false,
-    )?;
-
-    let scheduler = spec.config.scheduler.clone().or(model.scheduler.clone());
-    if let Some(name) = &scheduler {
-        schedulers::check_name(name).context("config.scheduler")?;
-    }
-    let (seeds, seed_drawn) = seeds(&spec.config)?;
-    let negative = negative(
+    options::refuse_foreign(kind, spec)?;
+    options::refuse_unbuilt(kind, spec, &mut notes)?;
+    let asked = Asked {
         spec,
-        &prompt,
-        &model,
-        settings.content_mode,
+        kind,
+        model: &model,
+        settings,
         count_tokens,
-        &mut notes,
-    )?;
-    let o = &spec.config;
+    };
+    let (seeds, seed_drawn) = seeds(&spec.config)?;
+    let work = match kind.family {
+        Family::Sdxl => Work::Images(images(&asked, &mut notes)?),
+        Family::Wan => Work::Video(video(&asked, &mut notes)?),
+        Family::Qwen | Family::None => return Err(not_built(kind.name)),
+    };
     let mut job = ResolvedJob {
         id: id.into(),
         type_name,
         kind,
-        model: model.name,
-        prompt,
-        negative_prompt: negative.text,
-        auto_negative: negative.automatic,
+        model: Some(model.name),
         seeds,
         seed_drawn,
-        steps: o.steps.unwrap_or(kind.steps),
-        guidance_scale: o.guidance_scale.unwrap_or(kind.guidance_scale),
-        width: o.width.or(model.width).unwrap_or(kind.width),
-        height: o.height.or(model.height).unwrap_or(kind.height),
-        scheduler,
-        truncate_prompt: o.truncate_prompt.unwrap_or(false),
-        deterministic: o.deterministic.unwrap_or(false),
         notes,
         ignored: spec.ignored.clone(),
         spec: spec.clone(),
+        work,
     };
     job.spec = canonical(&job);
     Ok(job)
@@ -105,25 +97,83 @@ fn resolve_named(
 
 /// The spec with every default written out: replaying it gives the same job.
 fn canonical(job: &ResolvedJob) -> JobSpec {
-    JobSpec {
+    let mut spec = JobSpec {
         id: Some(job.id.clone()),
         job_type: Some(job.type_name.clone()),
-        model: Some(job.model.clone()),
-        config: Options {
-            num_images: Some(job.seeds.len() as u32),
-            seed: job.seeds.first().copied(),
-            steps: Some(job.steps),
-            guidance_scale: Some(job.guidance_scale),
-            width: Some(job.width),
-            height: Some(job.height),
-            scheduler: job.scheduler.clone(),
-            auto_negative: Some(job.auto_negative),
-            truncate_prompt: Some(job.truncate_prompt),
-            deterministic: Some(job.deterministic),
-            ..job.spec.config.clone()
-        },
+        model: job.model.clone(),
         ..job.spec.clone()
+    };
+    let config = &mut spec.config;
+    config.num_images = Some(job.seeds.len() as u32);
+    config.seed = job.seeds.first().copied();
+    if let Some(diffusion) = job.diffusion() {
+        config.steps = Some(diffusion.steps);
+        config.guidance_scale = Some(diffusion.guidance_scale);
+        config.width = Some(diffusion.width);
+        config.height = Some(diffusion.height);
+        config.scheduler.clone_from(&diffusion.scheduler);
+        config.auto_negative = Some(diffusion.auto_negative);
+        config.format = Some(diffusion.format.name().into());
     }
+    match &job.work {
+        Work::Images(images) => {
+            config.truncate_prompt = Some(images.truncate_prompt);
+            config.deterministic = Some(images.deterministic);
+        }
+        Work::Video(video) => write_out(video, job.kind, config),
+    }
+    spec
+}
+
+fn images(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Images> {
+    let config = &asked.spec.config;
+    Ok(Images {
+        diffusion: diffusion(asked, false, notes)?,
+        truncate_prompt: config.truncate_prompt.unwrap_or(false),
+        deterministic: config.deterministic.unwrap_or(false),
+    })
+}
+
+/// What SDXL and WAN jobs have in common. The content rules are checked here, before anything is
+/// counted.
+pub(super) fn diffusion(
+    asked: &Asked<'_>,
+    has_reference: bool,
+    notes: &mut Vec<String>,
+) -> Result<Diffusion> {
+    let Asked {
+        spec,
+        kind,
+        model,
+        settings,
+        ..
+    } = asked;
+    let config = &spec.config;
+    let Some(prompt) = spec.prompt.clone() else {
+        fail!(InvalidSpec, "prompt is missing"; "give a prompt");
+    };
+    policy::check_job(
+        &prompt,
+        spec.negative_prompt.as_deref(),
+        settings.content_mode,
+        has_reference,
+    )?;
+    let scheduler = config.scheduler.clone().or(model.scheduler.clone());
+    if let Some(name) = &scheduler {
+        options::check_scheduler(name, kind)?;
+    }
+    let negative = negative(asked, &prompt, notes)?;
+    Ok(Diffusion {
+        prompt,
+        negative_prompt: negative.text,
+        auto_negative: negative.automatic,
+        steps: config.steps.unwrap_or(kind.steps),
+        guidance_scale: config.guidance_scale.unwrap_or(kind.guidance_scale),
+        width: config.width.or(model.width).unwrap_or(kind.width),
+        height: config.height.or(model.height).unwrap_or(kind.height),
+        scheduler,
+        format: options::format(kind, config.format.as_deref())?,
+    })
 }
 
 /// Every range and form again: flags do not come through the parser.
@@ -187,10 +237,18 @@ fn named_kind(name: &str) -> Result<&'static JobKind> {
         fail!(InvalidSpec, "type {message}"; "{hint}");
     };
     if !kind.built {
-        fail!(NotBuilt, "type `{name}`: this build does not run jobs of this type yet";
-            "it runs {}", kinds::built_names().join(", "));
+        return Err(not_built(name));
     }
     Ok(kind)
+}
+
+fn not_built(type_name: &str) -> anyhow::Error {
+    Error::new(
+        ErrorKind::NotBuilt,
+        format!("type `{type_name}`: this build does not run jobs of this type yet"),
+    )
+    .hint(format!("it runs {}", kinds::built_names().join(", ")))
+    .into()
 }
 
 fn routed(kind: &JobKind, registry: &Registry) -> Result<ModelSpec> {
@@ -214,58 +272,6 @@ fn fits(kind: &JobKind, model: &ModelSpec) -> Result<()> {
             "leave `model` or `type` out, or name a fitting pair");
     }
     Ok(())
-}
-
-/// Options of video jobs on a type that makes pictures.
-fn refuse_foreign(kind: &JobKind, o: &Options) -> Result<()> {
-    let foreign = [
-        ("frames", o.frames.is_some()),
-        ("fps", o.fps.is_some()),
-        ("flow_shift", o.flow_shift.is_some()),
-        ("first_frame", o.first_frame.is_some()),
-        ("last_frame", o.last_frame.is_some()),
-    ];
-    let flow = o
-        .scheduler
-        .as_deref()
-        .is_some_and(|s| s.trim().to_lowercase().starts_with("flow"));
-    let foreign = foreign.into_iter().chain([("scheduler", flow)]);
-    match foreign.into_iter().find(|(_, given)| *given) {
-        Some(("scheduler", _)) if kind.family == Family::Sdxl => {
-            fail!(InvalidSpec, "config.scheduler is `{}`, which does not apply to type `{}`",
-                shown(o.scheduler.as_deref().unwrap_or_default()), kind.name;
-                "the flow schedulers are WAN's; name another or leave it out")
-        }
-        Some((name, _)) if kind.family == Family::Sdxl => {
-            fail!(InvalidSpec, "config.{name} does not apply to type `{}`", kind.name; "leave it out")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Documented options that this build does not have yet.
-fn refuse_unbuilt(spec: &JobSpec, notes: &mut Vec<String>) -> Result<()> {
-    let o = &spec.config;
-    let weights = spec
-        .compel_weights
-        .as_deref()
-        .is_some_and(|w| !w.trim().is_empty());
-    if weights && spec.compel_enabled == Some(false) {
-        notes.push("compel_weights is not applied: compel_enabled is false".into());
-    }
-    let wanted = [
-        ("config.image", o.image.is_some()),
-        ("config.reference_type", o.reference_type.is_some()),
-        ("config.reference_strength", o.reference_strength.is_some()),
-        ("config.strength", o.strength.is_some()),
-        ("config.lora", !o.lora.is_empty()),
-        ("compel_enabled", spec.compel_enabled == Some(true)),
-        ("compel_weights", weights && spec.compel_enabled != Some(false)),
-    ];
-    match wanted.iter().find(|(_, given)| *given) {
-        Some((name, _)) => fail!(NotBuilt, "{name}: this build does not have it yet"; "leave it out"),
-        None => Ok(()),
-    }
 }
 
 fn seeds(o: &Options) -> Result<(Vec<u64>, bool)> {
@@ -292,14 +298,10 @@ struct Negative {
 }
 
 /// The automatic negative prompt, then the user's.
-fn negative(
-    spec: &JobSpec,
-    prompt: &str,
-    model: &ModelSpec,
-    mode: ContentMode,
-    count_tokens: &CountTokens<'_>,
-    notes: &mut Vec<String>,
-) -> Result<Negative> {
+fn negative(asked: &Asked<'_>, prompt: &str, notes: &mut Vec<String>) -> Result<Negative> {
+    let Asked {
+        spec, kind, model, ..
+    } = asked;
     let user = spec.negative_prompt.as_deref();
     let none_for_model = model
         .auto_negative
@@ -316,9 +318,10 @@ fn negative(
     }
     let terms = match &model.auto_negative {
         Some(own) => negatives::own_terms(own, prompt),
-        None => negatives::terms_for(prompt, mode),
+        None => negatives::terms_for(kind.family, prompt, asked.settings.content_mode),
     };
-    let text = negatives::join(&terms, user, &|text| count_tokens(model, text))
+    let limit = negatives::limit_tokens(kind.family);
+    let text = negatives::join(&terms, user, limit, &|text| (asked.count_tokens)(model, text))
         .map_err(|e| e.context("counting the tokens of the negative prompt"))?;
     Ok(Negative {
         text,

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::files::sha256_hex;
+use super::files::sha256_hex_of;
 use super::frames::Frame;
 use super::png;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::{JobSpec, Options, ResolvedJob};
+use crate::job::{JobSpec, ResolvedJob};
 
 /// The layout of this record; a reader refuses a newer one.
 pub const VERSION: u32 = 1;
@@ -62,13 +62,25 @@ pub struct Build {
     pub target: String,
 }
 
-/// One image of the job.
+/// One image or video of the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     pub index: usize,
     pub seed: u64,
-    /// Digest of the decoded pixels, 8-bit RGB row by row: a file cannot hold its own digest.
+    /// Digest of the pixels, 8-bit RGB row by row and frame by frame, as they went into the encoder:
+    /// a file cannot hold its own digest.
     pub pixels_sha256: String,
+}
+
+impl Output {
+    /// The record of one output's frames; a picture is one frame.
+    pub fn of(index: usize, seed: u64, frames: &[Frame]) -> Self {
+        Self {
+            index,
+            seed,
+            pixels_sha256: sha256_hex_of(frames.iter().map(|frame| frame.rgb.as_slice())),
+        }
+    }
 }
 
 /// What the runner knows when the frames are there.
@@ -81,7 +93,7 @@ pub struct Made<'a> {
     pub prompt_tokens: &'a [Vec<usize>],
     pub device: &'a str,
     pub dtype: &'a str,
-    pub frames: &'a [Frame],
+    pub outputs: Vec<Output>,
     pub notes: Vec<String>,
 }
 
@@ -106,35 +118,24 @@ impl Manifest {
     /// The record of a finished job.
     ///
     /// # Panics
-    /// If there is not one frame per seed.
-    pub fn new(made: &Made<'_>) -> Self {
+    /// If there is not one output per seed.
+    pub fn new(made: Made<'_>) -> Self {
         let job = made.job;
-        assert_eq!(made.frames.len(), job.seeds.len(), "one frame per seed");
-        let outputs = made
-            .frames
-            .iter()
-            .zip(&job.seeds)
-            .enumerate()
-            .map(|(index, (frame, &seed))| Output {
-                index,
-                seed,
-                pixels_sha256: sha256_hex(&frame.rgb),
-            })
-            .collect();
+        assert_eq!(made.outputs.len(), job.seeds.len(), "one output per seed");
         Self {
             manifest_version: VERSION,
             spec: settled_spec(job),
-            model: made.model.clone(),
+            model: made.model,
             scheduler: made.scheduler.into(),
             effective_steps: made.effective_steps,
             seeds: job.seeds.clone(),
-            negative_prompt: job.negative_prompt.clone(),
+            negative_prompt: job.diffusion().and_then(|d| d.negative_prompt.clone()),
             prompt_tokens: made.prompt_tokens.to_vec(),
             build: Build::this(),
             device: made.device.into(),
             dtype: made.dtype.into(),
-            outputs,
-            notes: made.notes.clone(),
+            outputs: made.outputs,
+            notes: made.notes,
         }
     }
 
@@ -200,28 +201,16 @@ impl Manifest {
 /// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
 /// name does, and a replay must meet the same one.
 pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
+    // The negative prompt is as the user gave it: automatic terms are added again in a replay.
     JobSpec {
         id: job.spec.id.clone(),
-        job_type: Some(job.type_name.clone()),
-        model: Some(job.model.clone()),
-        prompt: Some(job.prompt.clone()),
-        // As the user gave it: the automatic terms are added again when it is replayed.
+        job_type: job.spec.job_type.clone(),
+        model: job.spec.model.clone(),
+        prompt: job.spec.prompt.clone(),
         negative_prompt: job.spec.negative_prompt.clone(),
         compel_enabled: job.spec.compel_enabled,
         compel_weights: job.spec.compel_weights.clone(),
-        config: Options {
-            num_images: Some(job.seeds.len() as u32),
-            seed: job.seeds.first().copied(),
-            steps: Some(job.steps),
-            guidance_scale: Some(job.guidance_scale),
-            width: Some(job.width),
-            height: Some(job.height),
-            scheduler: job.scheduler.clone(),
-            auto_negative: Some(job.auto_negative),
-            truncate_prompt: Some(job.truncate_prompt),
-            deterministic: Some(job.deterministic),
-            ..job.spec.config.clone()
-        },
+        config: job.spec.config.clone(),
         ..JobSpec::default()
     }
 }
@@ -285,7 +274,7 @@ pub fn read_manifest(path: &Path) -> Result<(Manifest, Frame)> {
 
 /// Which image of its job a frame is, by its pixels; `None` when they were changed.
 pub fn index_of(manifest: &Manifest, frame: &Frame) -> Option<usize> {
-    let digest = sha256_hex(&frame.rgb);
+    let digest = sha256_hex_of([frame.rgb.as_slice()]);
     manifest
         .outputs
         .iter()
@@ -297,40 +286,64 @@ pub fn index_of(manifest: &Manifest, frame: &Frame) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::job::kinds::KINDS;
+    use crate::job::{Diffusion, Format, Images, Options, Work};
 
     fn job() -> ResolvedJob {
         ResolvedJob {
             id: "a".into(),
             type_name: "sdxl_image_fast".into(),
             kind: &KINDS[0],
-            model: "mock".into(),
-            prompt: "a red circle".into(),
-            negative_prompt: Some("blurry, ugly".into()),
-            auto_negative: true,
+            model: Some("mock".into()),
             seeds: vec![7, 8, 9],
             seed_drawn: true,
-            steps: 15,
-            guidance_scale: 6.0,
-            width: 4,
-            height: 2,
-            scheduler: None,
-            truncate_prompt: false,
-            deterministic: false,
             notes: Vec::new(),
             ignored: Vec::new(),
-            spec: JobSpec {
-                negative_prompt: Some("ugly".into()),
-                user_id: Some("private".into()),
-                callback_url: Some("https://private".into()),
-                ..JobSpec::default()
+            spec: spec(),
+            work: Work::Images(Images {
+                diffusion: Diffusion {
+                    prompt: "a red circle".into(),
+                    negative_prompt: Some("blurry, ugly".into()),
+                    auto_negative: true,
+                    steps: 15,
+                    guidance_scale: 6.0,
+                    width: 4,
+                    height: 2,
+                    scheduler: None,
+                    format: Format::Png,
+                },
+                truncate_prompt: false,
+                deterministic: false,
+            }),
+        }
+    }
+
+    fn spec() -> JobSpec {
+        JobSpec {
+            job_type: Some("sdxl_image_fast".into()),
+            model: Some("mock".into()),
+            prompt: Some("a red circle".into()),
+            negative_prompt: Some("ugly".into()),
+            user_id: Some("private".into()),
+            callback_url: Some("https://private".into()),
+            config: Options {
+                num_images: Some(3),
+                seed: Some(7),
+                steps: Some(15),
+                guidance_scale: Some(6.0),
+                width: Some(4),
+                height: Some(2),
+                ..Options::default()
             },
+            ..JobSpec::default()
         }
     }
 
     fn manifest() -> Manifest {
         let job = job();
-        let frames: Vec<Frame> = (0..3).map(|i| Frame::new(4, 2, vec![i; 24])).collect();
-        Manifest::new(&Made {
+        let outputs = (0..3)
+            .map(|i| Output::of(i, 7 + i as u64, &[Frame::new(4, 2, vec![i as u8; 24])]))
+            .collect();
+        Manifest::new(Made {
             job: &job,
             model: ModelRecord {
                 name: "mock".into(),
@@ -342,7 +355,7 @@ mod tests {
             prompt_tokens: &[vec![3]],
             device: "cpu",
             dtype: "f32",
-            frames: &frames,
+            outputs,
             notes: vec![],
         })
     }

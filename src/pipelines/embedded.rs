@@ -30,6 +30,21 @@ pub const MICRO_SDXL: ModelFiles = ModelFiles::Embedded(embed!("micro/sdxl":
     "vae/diffusion_pytorch_model.safetensors",
 ));
 
+/// The small model that moves coloured shapes; see assets/micro/README.md.
+pub const MICRO_WAN: ModelFiles = ModelFiles::Embedded(embed!("micro/wan":
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "transformer/config.json",
+    "transformer/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+));
+
 /// SDXL base's configuration, for single files that come without one.
 pub const SDXL_BASE: ModelFiles = ModelFiles::Embedded(embed!("sdxl-base":
     "model_index.json",

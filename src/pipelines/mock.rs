@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::qwen::{FinishReason, Message, TextModel, TextObserver, TextOutput, TextRequest};
-use super::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
+use super::{
+    Event, ImageOutput, ImagePipeline, ImageRequest, Observer, VideoOutput, VideoPipeline, VideoRequest,
+};
 use crate::media::frames::Frame;
 
 #[derive(Debug, Default)]
@@ -38,6 +40,37 @@ impl ImagePipeline for MockPipeline {
             effective_steps: request.num_inference_steps,
             prompt_tokens: vec![vec![request.prompt.split_whitespace().count()]],
             notes: Vec::new(),
+        })
+    }
+}
+
+impl VideoPipeline for MockPipeline {
+    fn takes_references(&self) -> bool {
+        false
+    }
+
+    /// The gradient's shade runs with time.
+    fn text_to_video(&mut self, request: &VideoRequest, observer: &mut Observer<'_>) -> Result<VideoOutput> {
+        let image = ImageRequest {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            seeds: (0..request.num_frames as u64).map(|i| request.seed + i).collect(),
+            num_inference_steps: request.num_inference_steps,
+            guidance_scale: request.guidance_scale,
+            width_px: request.width_px,
+            height_px: request.height_px,
+            scheduler: request.scheduler.clone(),
+            truncate_prompt: false,
+            deterministic: true,
+        };
+        let made = self.text_to_image(&image, observer)?;
+        Ok(VideoOutput {
+            frames: made.frames,
+            timings: made.timings,
+            scheduler: request.scheduler.clone().unwrap_or_else(|| "flow-unipc".into()),
+            effective_steps: made.effective_steps,
+            prompt_tokens: made.prompt_tokens[0][0],
+            notes: made.notes,
         })
     }
 }

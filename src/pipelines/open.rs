@@ -88,6 +88,7 @@ pub fn open_video(
     observer(Event::Stage("load"))?;
     match spec.family {
         ModelFamily::Wan => Ok(Box::new(WanPipeline::open(spec, options, residency)?)),
+        ModelFamily::Mock => Ok(Box::new(MockPipeline)),
         family => Err(not_built(spec, family)),
     }
 }
@@ -137,6 +138,20 @@ pub fn native_size_px(spec: &ModelSpec) -> Result<Option<usize>> {
     match spec.family {
         ModelFamily::Sdxl => Layout::of(spec)?.native_size_px().map(Some),
         _ => Ok(None),
+    }
+}
+
+/// Whether a video model can follow reference pictures, as its configuration says.
+///
+/// # Errors
+/// When its configuration cannot be read.
+pub fn takes_references(spec: &ModelSpec) -> Result<bool> {
+    match spec.family {
+        ModelFamily::Wan => {
+            let configs = wan::parts::Layout::of(spec)?.configs()?;
+            Ok(configs.transformer.vace_layers.is_some())
+        }
+        _ => Ok(false),
     }
 }
 
@@ -246,6 +261,6 @@ fn not_built(spec: &ModelSpec, family: ModelFamily) -> anyhow::Error {
             spec.name
         ),
     )
-    .hint("SDXL models work; `ourvidz models list` shows them")
+    .hint("`ourvidz models list` shows which models there are")
     .into()
 }

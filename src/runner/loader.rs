@@ -10,12 +10,26 @@ use burn::tensor::Device;
 
 use crate::config::Settings;
 use crate::device::{self, DeviceChoice, Precision};
-use crate::pipelines::{self, ImagePipeline, LoadOptions, Observer};
+use crate::pipelines::wan::Residency;
+use crate::pipelines::{self, ImagePipeline, LoadOptions, Observer, VideoPipeline};
 use crate::registry::{ModelFamily, ModelSpec};
+
+/// What a model can do, once it is in memory.
+pub enum Pipeline {
+    Image(Box<dyn ImagePipeline>),
+    Video(Box<dyn VideoPipeline>),
+}
+
+/// Which of its abilities a job needs of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    Image,
+    Video,
+}
 
 /// A model in memory and the facts about it that a result must name.
 pub struct Loaded {
-    pub pipeline: Box<dyn ImagePipeline>,
+    pub pipeline: Pipeline,
     /// SHA-256 over everything that decides what it computes.
     pub hash: String,
     /// Where it computes, such as `cpu` or `cuda:0`.
@@ -31,7 +45,7 @@ pub struct Loader {
     /// `None` lets model and device decide.
     precision: Option<Precision>,
     cache_dir: Option<PathBuf>,
-    last: Option<(ModelSpec, Loaded)>,
+    last: Option<(ModelSpec, Ability, Loaded)>,
 }
 
 impl Loader {
@@ -49,13 +63,13 @@ impl Loader {
 
     /// A loader that has this model already.
     #[cfg(test)]
-    pub(super) fn holding(model: ModelSpec, loaded: Loaded) -> Self {
+    pub(super) fn holding(model: ModelSpec, ability: Ability, loaded: Loaded) -> Self {
         Self {
             choice: DeviceChoice::Cpu,
             device: None,
             precision: None,
             cache_dir: None,
-            last: Some((model, loaded)),
+            last: Some((model, ability, loaded)),
         }
     }
 
@@ -67,23 +81,27 @@ impl Loader {
     pub fn get(
         &mut self,
         model: &ModelSpec,
+        ability: Ability,
         observer: &mut Observer<'_>,
     ) -> Result<(&mut Loaded, Option<Duration>)> {
-        let known = self.last.as_ref().is_some_and(|(spec, _)| spec == model);
+        let known = self
+            .last
+            .as_ref()
+            .is_some_and(|(spec, able, _)| spec == model && *able == ability);
         let mut time = None;
         if !known {
             // First out, then in: two models need not fit at once.
             self.last = None;
             let start = Instant::now();
-            let loaded = self.open(model, observer)?;
+            let loaded = self.open(model, ability, observer)?;
             time = Some(start.elapsed());
-            self.last = Some((model.clone(), loaded));
+            self.last = Some((model.clone(), ability, loaded));
         }
-        let (_, loaded) = self.last.as_mut().expect("loaded above or before");
+        let (.., loaded) = self.last.as_mut().expect("loaded above or before");
         Ok((loaded, time))
     }
 
-    fn open(&mut self, model: &ModelSpec, observer: &mut Observer<'_>) -> Result<Loaded> {
+    fn open(&mut self, model: &ModelSpec, ability: Ability, observer: &mut Observer<'_>) -> Result<Loaded> {
         let device = match &self.device {
             Some(device) => device.clone(),
             None => self.device.insert(device::open(self.choice)?).clone(),
@@ -94,8 +112,15 @@ impl Loader {
             cache_dir: self.cache_dir.clone(),
         };
         let dtype = options.precision_for(model)?.name().to_string();
+        let pipeline = match ability {
+            Ability::Image => Pipeline::Image(pipelines::open(model, &options, observer)?),
+            Ability::Video => {
+                let residency = Residency::Keep;
+                Pipeline::Video(pipelines::open_video(model, &options, residency, observer)?)
+            }
+        };
         Ok(Loaded {
-            pipeline: pipelines::open(model, &options, observer)?,
+            pipeline,
             hash: pipelines::model_hash(model, options.cache_dir.as_deref())?,
             device: device::name(&options.device),
             dtype,

@@ -1,14 +1,12 @@
 //! `metadata` of a callback: only what is true of the job.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Task, notes};
+use super::{Finished, Task, notes};
 use crate::callback::{Asset, Report, Status, error_record};
-use crate::job::{Family, JobSpec};
-use crate::media::manifest::Manifest;
+use crate::job::{Family, JobSpec, Work};
 
 /// The report for one status of a job.
 pub fn report(
@@ -34,15 +32,26 @@ pub fn begun(task: &Task) -> Map<String, Value> {
     let mut metadata = job.spec.metadata.clone();
     metadata.insert("job_type".into(), json!(job.type_name));
     metadata.insert("model".into(), json!(job.model));
-    metadata.insert("seed".into(), json!(job.seeds.first()));
-    metadata.insert("seeds".into(), json!(job.seeds));
-    metadata.insert("num_images".into(), json!(job.seeds.len()));
-    metadata.insert("steps".into(), json!(job.steps));
-    metadata.insert("guidance_scale".into(), json!(job.guidance_scale));
-    metadata.insert("width".into(), json!(job.width));
-    metadata.insert("height".into(), json!(job.height));
-    if let Some(scheduler) = &job.scheduler {
-        metadata.insert("scheduler".into(), json!(scheduler));
+    if !job.seeds.is_empty() {
+        metadata.insert("seed".into(), json!(job.seeds[0]));
+        metadata.insert("seeds".into(), json!(job.seeds));
+    }
+    if let Some(d) = job.diffusion() {
+        metadata.insert("num_images".into(), json!(job.seeds.len()));
+        metadata.insert("steps".into(), json!(d.steps));
+        metadata.insert("guidance_scale".into(), json!(d.guidance_scale));
+        metadata.insert("width".into(), json!(d.width));
+        metadata.insert("height".into(), json!(d.height));
+        metadata.insert("format".into(), json!(d.format.name()));
+        if let Some(scheduler) = &d.scheduler {
+            metadata.insert("scheduler".into(), json!(scheduler));
+        }
+    }
+    if let Work::Video(video) = &job.work {
+        metadata.insert("frames".into(), json!(video.frames));
+        metadata.insert("fps".into(), json!(video.fps));
+        metadata.insert("flow_shift".into(), json!(video.flow_shift));
+        metadata.insert("reference_mode".into(), json!(video.references.mode()));
     }
     if let Some(worker) = worker(job.kind.family) {
         metadata.insert("worker_used".into(), json!(worker));
@@ -58,33 +67,37 @@ pub fn begun(task: &Task) -> Map<String, Value> {
 }
 
 /// What a finished job adds.
-pub fn completed(
-    task: &Task,
-    manifest: &Manifest,
-    assets: &[Asset],
-    timings: &BTreeMap<&'static str, Duration>,
-    time: Duration,
-) -> Map<String, Value> {
+pub(super) fn completed(task: &Task, finished: &Finished, time: Duration) -> Map<String, Value> {
     let mut metadata = begun(task);
-    metadata.insert("scheduler".into(), json!(manifest.scheduler));
-    metadata.insert("effective_steps".into(), json!(manifest.effective_steps));
-    metadata.insert("model_hash".into(), json!(manifest.model.hash));
-    metadata.insert("device".into(), json!(manifest.device));
-    metadata.insert("dtype".into(), json!(manifest.dtype));
     metadata.insert("generation_time".into(), seconds(time));
-    let stages: Map<String, Value> = timings
+    let stages: Map<String, Value> = finished
+        .timings
         .iter()
         .map(|(stage, &time)| ((*stage).to_string(), seconds(time)))
         .collect();
     metadata.insert("timings".into(), stages.into());
-    metadata.insert("notes".into(), json!(manifest.notes));
-    let outputs: Vec<Value> = assets
-        .iter()
-        .map(|a| json!({"index": a.index, "seed": a.seed, "bytes": a.bytes, "sha256": a.sha256}))
-        .collect();
-    metadata.insert("outputs".into(), outputs.into());
-    metadata.insert("manifest".into(), json!(manifest));
+    if let Some(manifest) = &finished.manifest {
+        metadata.insert("scheduler".into(), json!(manifest.scheduler));
+        metadata.insert("effective_steps".into(), json!(manifest.effective_steps));
+        metadata.insert("model_hash".into(), json!(manifest.model.hash));
+        metadata.insert("device".into(), json!(manifest.device));
+        metadata.insert("dtype".into(), json!(manifest.dtype));
+        metadata.insert("notes".into(), json!(manifest.notes));
+        let outputs: Vec<Value> = finished.assets.iter().map(output).collect();
+        metadata.insert("outputs".into(), outputs.into());
+        metadata.insert("manifest".into(), json!(manifest));
+    }
+    metadata.extend(finished.metadata.clone());
     metadata
+}
+
+fn output(asset: &Asset) -> Value {
+    let mut record =
+        json!({"index": asset.index, "seed": asset.seed, "bytes": asset.bytes, "sha256": asset.sha256});
+    if let Some(duration_s) = asset.duration_s {
+        record["duration_seconds"] = duration_s.into();
+    }
+    record
 }
 
 /// What a failed job adds.

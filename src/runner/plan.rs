@@ -8,15 +8,16 @@ use anyhow::Result;
 use crate::callback;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::ResolvedJob;
+use crate::job::{Format, ResolvedJob, Work};
 use crate::media::files::{Existing, folder_of, with_suffix};
 use crate::media::manifest::{read_manifest, settled_spec};
 use crate::media::png;
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
-const DEFAULT_TEMPLATE: &str = "ourvidz-out/{id}/{index}.png";
+/// The extension is the job's.
+const DEFAULT_TEMPLATE: &str = "ourvidz-out/{id}/{index}";
 /// Names inside a folder given as the output.
-const NAME_IN_FOLDER: &str = "{id}-{index}.png";
+const NAME_IN_FOLDER: &str = "{id}-{index}";
 const PLACEHOLDERS: &[&str] = &["id", "seed", "index"];
 
 /// What the user said about places.
@@ -30,10 +31,18 @@ pub struct Layout {
     pub force: bool,
 }
 
+/// Where files go, before a job fills it in.
+struct Template {
+    /// With placeholders.
+    path: String,
+    /// False where the user chose the extension.
+    takes_extension: bool,
+}
+
 /// The files of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// One per image.
+    /// One per image, video or separate frame; none for jobs whose answer is text.
     pub assets: Vec<Place>,
     pub callback: PathBuf,
 }
@@ -55,13 +64,13 @@ impl Layout {
         let mut owners: HashMap<PathBuf, &str> = HashMap::new();
         let mut plans = Vec::new();
         for job in jobs {
-            let assets = self.assets(&template, job);
+            let assets = self.assets(&template, job)?;
             for place in &assets {
                 claim(&mut owners, &place.path, &job.id, "--output", "{id} or {seed}")?;
             }
             let callback = match &self.callback {
                 Some(file) => PathBuf::from(file.replace("{id}", &job.id)),
-                None => folder_of(&assets[0].path).join("callback.json"),
+                None => template.folder(&job.id).join("callback.json"),
             };
             plans.push(Plan { assets, callback });
         }
@@ -78,10 +87,7 @@ impl Layout {
         }
         let path = match &self.callback {
             Some(file) => PathBuf::from(file.replace("{id}", id)),
-            None => {
-                let template = self.template().ok()?.replace("{id}", id);
-                folder_of(Path::new(&template)).join("callback.json")
-            }
+            None => self.template().ok()?.folder(id).join("callback.json"),
         };
         match callback::owner(&path) {
             _ if path.symlink_metadata().is_err() => Some(path),
@@ -94,62 +100,66 @@ impl Layout {
     }
 
     /// # Errors
-    /// `Usage`: an unknown placeholder, or a name that is not a PNG's.
-    fn template(&self) -> Result<String> {
+    /// `Usage` for an unknown placeholder, or neither file nor folder.
+    fn template(&self) -> Result<Template> {
+        let open = |path: String| Template {
+            path,
+            takes_extension: true,
+        };
         let Some(output) = &self.output else {
-            return Ok(DEFAULT_TEMPLATE.into());
+            return Ok(open(DEFAULT_TEMPLATE.into()));
         };
         if output.is_empty() {
             fail!(Usage, "--output is empty"; "name a file, a folder with a trailing /, or a template");
         }
         check_placeholders(output)?;
         if output.ends_with('/') {
-            return Ok(format!("{output}{NAME_IN_FOLDER}"));
+            return Ok(open(format!("{output}{NAME_IN_FOLDER}")));
         }
         if Path::new(output).is_dir() {
-            return Ok(format!("{output}/{NAME_IN_FOLDER}"));
+            return Ok(open(format!("{output}/{NAME_IN_FOLDER}")));
         }
-        let png = Path::new(output)
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("png"));
-        if !png {
-            fail!(Usage, "--output `{output}` does not end in .png"; "end it with .png for a file, or with / for a folder");
-        }
-        Ok(output.clone())
+        Ok(Template {
+            path: output.clone(),
+            takes_extension: false,
+        })
     }
 
-    fn assets(&self, template: &str, job: &ResolvedJob) -> Vec<Place> {
-        let told_apart = template.contains("{index}") || template.contains("{seed}");
+    /// # Errors
+    /// `Usage` when the user's extension is not that of the job's files.
+    fn assets(&self, template: &Template, job: &ResolvedJob) -> Result<Vec<Place>> {
+        let Some(diffusion) = job.diffusion() else {
+            return Ok(Vec::new());
+        };
+        template.check_extension(diffusion.format.extension(), &job.type_name)?;
         // The user named this very file, so an earlier picture of ours there may give way.
         let named = !PLACEHOLDERS
             .iter()
-            .any(|name| template.contains(&format!("{{{name}}}")));
-        job.seeds
-            .iter()
-            .enumerate()
-            .map(|(index, seed)| {
-                let path = PathBuf::from(
-                    template
-                        .replace("{id}", &job.id)
-                        .replace("{seed}", &seed.to_string())
-                        .replace("{index}", &index.to_string()),
-                );
-                let path = if told_apart || job.seeds.len() == 1 {
-                    path
-                } else {
-                    with_suffix(&path, &format!("-{index}"))
-                };
-                let replace = self.force || (named && is_ours(&path));
-                Place {
-                    path,
-                    existing: if replace {
-                        Existing::Replace
-                    } else {
-                        Existing::Keep
-                    },
-                }
-            })
-            .collect()
+            .any(|name| template.path.contains(&format!("{{{name}}}")));
+        let mut places = Vec::new();
+        for (index, &seed) in job.seeds.iter().enumerate() {
+            let path = template.path_of(job, index, seed, diffusion.format.extension());
+            let paths = match &job.work {
+                Work::Video(video) if diffusion.format == Format::PngFrames => (0..video.frames)
+                    .map(|frame| with_suffix(&path, &format!("-{frame:05}")))
+                    .collect(),
+                _ => vec![path],
+            };
+            places.extend(paths.into_iter().map(|path| self.place(path, named)));
+        }
+        Ok(places)
+    }
+
+    fn place(&self, path: PathBuf, named: bool) -> Place {
+        let replace = self.force || (named && is_ours(&path));
+        Place {
+            path,
+            existing: if replace {
+                Existing::Replace
+            } else {
+                Existing::Keep
+            },
+        }
     }
 
     /// Jobs that share a folder, or find another job's callback there, get `ID.callback.json`.
@@ -185,6 +195,45 @@ impl Layout {
             );
         }
         Ok(())
+    }
+}
+
+impl Template {
+    /// The folder of a job's files.
+    fn folder(&self, id: &str) -> PathBuf {
+        folder_of(Path::new(&self.path.replace("{id}", id))).to_path_buf()
+    }
+
+    fn check_extension(&self, wanted: &str, type_name: &str) -> Result<()> {
+        let given = Path::new(&self.path)
+            .extension()
+            .map(|e| e.to_string_lossy().to_lowercase());
+        if !self.takes_extension && given.as_deref() != Some(wanted) {
+            fail!(
+                Usage, "--output `{}` does not end in .{wanted}, which this job of type `{type_name}` writes", self.path;
+                "end it with .{wanted} for a file, or with / for a folder"
+            );
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, job: &ResolvedJob, index: usize, seed: u64, extension: &str) -> PathBuf {
+        let told_apart = self.path.contains("{index}") || self.path.contains("{seed}");
+        let mut name = self
+            .path
+            .replace("{id}", &job.id)
+            .replace("{seed}", &seed.to_string())
+            .replace("{index}", &index.to_string());
+        if self.takes_extension {
+            name.push('.');
+            name.push_str(extension);
+        }
+        let path = PathBuf::from(name);
+        if told_apart || job.seeds.len() == 1 {
+            path
+        } else {
+            with_suffix(&path, &format!("-{index}"))
+        }
     }
 }
 

@@ -30,7 +30,7 @@ mod spacing;
 mod unipc;
 
 pub use config::SchedulerConfig;
-pub use names::{NAMES, check_name};
+pub use names::{NAMES, check_name, listing, runs_on};
 
 /// Draws standard normal noise of the latents' shape; a batch has one generator per image.
 pub type NoiseSource<'a, const D: usize> = &'a mut dyn FnMut() -> Tensor<D>;

@@ -195,6 +195,11 @@ pub fn check_name(name: &str) -> Result<()> {
     parse(name).map(|_| ())
 }
 
+/// Whether models of this kind can run the scheduler of this name.
+pub fn runs_on(name: &str, flow_model: bool) -> bool {
+    parse(name).is_ok_and(|choice| fit(&choice, flow_model).is_some())
+}
+
 /// The family that a name means on a model; `None` if it cannot run there.
 pub(super) fn fit(choice: &Choice, flow_model: bool) -> Option<Family> {
     let plain = choice.curve.is_none() && choice.spacing.is_none();
@@ -206,7 +211,8 @@ pub(super) fn fit(choice: &Choice, flow_model: bool) -> Option<Family> {
     }
 }
 
-pub(super) fn listing(flow_model: bool) -> String {
+/// The canonical names that run on models of this kind, for messages.
+pub fn listing(flow_model: bool) -> String {
     let fits = NAMES
         .iter()
         .filter(|name| name.starts_with("flow-") == flow_model);

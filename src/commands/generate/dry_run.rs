@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::commands::table;
 use crate::config::Settings;
+use crate::job::{Diffusion, Video, Work};
 use crate::progress::Reporter;
 use crate::runner::{Task, notes};
 
@@ -13,11 +14,7 @@ use super::prepare::Prepared;
 pub fn print(reporter: &mut Reporter, prepared: &Prepared, settings: &Settings) {
     for task in &prepared.tasks {
         let mut record = record(task, settings);
-        // A vocabulary that cannot be read is the run's error, not the preview's.
-        if let Ok(tokens) = prepared.counters.count(&task.model, &task.job.prompt) {
-            record["prompt_tokens"] = tokens.into();
-            record["tokens_per_chunk"] = json!(chunks(tokens, task.job.truncate_prompt));
-        }
+        count_tokens(task, prepared, &mut record);
         if reporter.is_json() {
             reporter.stdout_line(&record.to_string());
         } else {
@@ -41,38 +38,85 @@ fn record(task: &Task, settings: &Settings) -> Value {
         .iter()
         .map(|a| a.path.display().to_string())
         .collect();
+    let dtype = settings.dtype.as_ref();
+    let model = task.model.as_ref();
     let mut record = json!({
         "event": "dry_run",
         "job_id": job.id,
         "type": job.type_name,
         "model": job.model,
-        "family": task.model.family.name(),
-        "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "auto_negative": job.auto_negative,
-        "num_images": job.seeds.len(),
+        "family": model.map(|m| m.family.name()),
         "seeds": job.seeds,
         "seed_drawn": job.seed_drawn,
-        "steps": job.steps,
-        "effective_steps": effective_steps(job.scheduler.as_deref(), job.steps),
-        "guidance_scale": job.guidance_scale,
-        "width": job.width,
-        "height": job.height,
-        "scheduler": job.scheduler.as_deref().unwrap_or("the model's own"),
-        "truncate_prompt": job.truncate_prompt,
-        "deterministic": job.deterministic,
         "device": settings.device,
-        "dtype": settings.dtype.as_ref().or(task.model.dtype.as_ref()).map_or("the device's", String::as_str),
+        "dtype": dtype.or(model.and_then(|m| m.dtype.as_ref())).map_or("the device's", String::as_str),
         "limit_bytes": job.kind.limit_bytes,
         "outputs": outputs,
         "callback": task.plan.callback.display().to_string(),
         "notes": notes(task),
         "ignored": job.ignored,
     });
-    if let Some(bytes) = task.model.memory_bytes {
+    if let Some(d) = job.diffusion() {
+        put(&mut record, diffusion(d, job.seeds.len()));
+    }
+    match &job.work {
+        Work::Images(images) => put(
+            &mut record,
+            json!({"truncate_prompt": images.truncate_prompt, "deterministic": images.deterministic}),
+        ),
+        Work::Video(video) => put(&mut record, video_options(video)),
+    }
+    if let Some(bytes) = model.and_then(|m| m.memory_bytes) {
         record["memory_bytes"] = bytes.into();
     }
     record
+}
+
+fn put(record: &mut Value, more: Value) {
+    if let (Value::Object(record), Value::Object(more)) = (record, more) {
+        record.extend(more);
+    }
+}
+
+fn diffusion(d: &Diffusion, num_images: usize) -> Value {
+    json!({
+        "prompt": d.prompt,
+        "negative_prompt": d.negative_prompt,
+        "auto_negative": d.auto_negative,
+        "num_images": num_images,
+        "steps": d.steps,
+        "effective_steps": effective_steps(d.scheduler.as_deref(), d.steps),
+        "guidance_scale": d.guidance_scale,
+        "width": d.width,
+        "height": d.height,
+        "scheduler": d.scheduler.as_deref().unwrap_or("the model's own"),
+        "format": d.format.name(),
+    })
+}
+
+fn video_options(video: &Video) -> Value {
+    json!({
+        "frames": video.frames,
+        "fps": video.fps,
+        "duration_seconds": f64::from(video.frames) / video.fps,
+        "flow_shift": video.flow_shift.map_or(json!("the model's own"), Value::from),
+        "vae_tiling": video.vae_tiling,
+        "reference_mode": video.references.mode(),
+        "reference_strength": video.references.strength,
+    })
+}
+
+/// A vocabulary that cannot be read is the run's error, not the preview's.
+fn count_tokens(task: &Task, prepared: &Prepared, record: &mut Value) {
+    let (Some(model), Some(d)) = (&task.model, task.job.diffusion()) else {
+        return;
+    };
+    if let Ok(tokens) = prepared.counters.count(model, &d.prompt) {
+        record["prompt_tokens"] = tokens.into();
+        if let Work::Images(images) = &task.job.work {
+            record["tokens_per_chunk"] = json!(chunks(tokens, images.truncate_prompt));
+        }
+    }
 }
 
 /// Tokens that fit between the begin and the end mark of one chunk.

@@ -186,7 +186,18 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
         auto_negative,
         truncate_prompt,
         deterministic,
-        ..
+        frames,
+        fps,
+        flow_shift,
+        vae_tiling,
+        format,
+        image,
+        first_frame,
+        last_frame,
+        reference_strength,
+        reference_type: _,
+        strength: _,
+        lora: _,
     } = &mut spec.config;
     set(num_images, args.batch_count.as_ref());
     set(seed, args.seed.as_ref());
@@ -198,6 +209,15 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
     set(auto_negative, args.no_auto_negative.then_some(&false));
     set(truncate_prompt, args.truncate_prompt.then_some(&true));
     set(deterministic, args.deterministic.then_some(&true));
+    set(frames, args.frames.as_ref());
+    set(fps, args.fps.as_ref());
+    set(flow_shift, args.flow_shift.as_ref());
+    set(vae_tiling, args.vae_tiling.then_some(&true));
+    set(format, args.format.as_ref());
+    set(image, args.init_img.as_ref());
+    set(first_frame, args.first_frame.as_ref());
+    set(last_frame, args.last_frame.as_ref());
+    set(reference_strength, args.reference_strength.as_ref());
 }
 
 #[cfg(test)]

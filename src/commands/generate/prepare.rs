@@ -6,11 +6,13 @@ use std::collections::hash_map::Entry;
 use anyhow::{Context, Result};
 
 use super::gather::{Gathered, Unread};
+use super::references;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Expect, JobSpec, ResolvedJob, resolve};
+use crate::job::{Expect, JobSpec, ResolvedJob, Work, resolve};
 use crate::media::frames::Frame;
 use crate::media::golden;
+use crate::pipelines::References;
 use crate::registry::{ModelFamily, ModelSpec, Registry};
 use crate::runner::Task;
 use crate::runner::loader::{TokenCounters, with_native_size};
@@ -51,8 +53,9 @@ impl Invalid {
 /// A job on its way to becoming a task.
 struct Settled {
     job: ResolvedJob,
-    model: ModelSpec,
+    model: Option<ModelSpec>,
     golden: Option<(Expect, Frame)>,
+    references: References,
 }
 
 /// Sorts the gathered jobs into those that can start and those that cannot.
@@ -149,7 +152,12 @@ fn settle(
     })?;
     // The manifest holds an id that somebody gave and no drawn one: the same job, the same bytes.
     job.spec.id.clone_from(&found.spec.id);
-    let model = registry.find(&job.model).with_context(named)?;
+    let model = job
+        .model
+        .as_deref()
+        .map(|name| registry.find(name))
+        .transpose()
+        .with_context(named)?;
     let golden = match &job.spec.expect {
         Some(expect) => {
             let expected = golden::load(&found.base.join(&expect.image)).with_context(named)?;
@@ -157,7 +165,18 @@ fn settle(
         }
         None => None,
     };
-    Ok(Settled { job, model, golden })
+    let references = match (&job.work, &model) {
+        (Work::Video(video), Some(model)) => {
+            references::load(video, model, &found.base).with_context(named)?
+        }
+        _ => References::default(),
+    };
+    Ok(Settled {
+        job,
+        model,
+        golden,
+        references,
+    })
 }
 
 /// Resolving takes a model's native size from the registry; a model that only its files know is
@@ -178,13 +197,20 @@ fn learn_size(spec: &JobSpec, registry: &mut Registry) -> Result<()> {
 fn plan(settled: Vec<Settled>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
     let jobs: Vec<&ResolvedJob> = settled.iter().map(|s| &s.job).collect();
     let plans = layout.plan(&jobs)?;
-    for (Settled { job, model, golden }, plan) in settled.into_iter().zip(plans) {
+    for (ready, plan) in settled.into_iter().zip(plans) {
+        let Settled {
+            job,
+            model,
+            golden,
+            references,
+        } = ready;
         match plan.check_free(&job) {
             Ok(()) => prepared.tasks.push(Task {
                 job,
                 model,
                 plan,
                 golden,
+                references,
             }),
             Err(error) => prepared.invalid.push(Invalid {
                 error: error.context(format!("job `{}`", job.id)),

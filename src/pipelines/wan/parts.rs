@@ -13,6 +13,7 @@ use crate::fail;
 use crate::models::umt5::{Umt5Config, Umt5Encoder};
 use crate::models::wan_transformer::{WanTransformer, WanTransformerConfig};
 use crate::models::wan_vae::{WanVae, WanVaeConfig};
+use crate::pipelines::embedded::MICRO_WAN;
 use crate::registry::{ModelSpec, Source};
 use crate::schedulers::SchedulerConfig;
 use crate::tokenizers::json::JsonTokenizer;
@@ -65,9 +66,13 @@ impl Layout {
     /// `Config` for a built-in name that this build does not hold.
     pub fn of(spec: &ModelSpec) -> Result<Self> {
         Ok(match &spec.source {
+            Source::Embedded if spec.name == "micro-wan" => Self {
+                files: MICRO_WAN,
+                transformer_file: None,
+            },
             Source::Embedded => fail!(
                 Config, "model `{}`: this build holds no WAN model of that name", spec.name;
-                "give `path` or `file` in models.toml"
+                "the one in the binary is `micro-wan`; give `path` or `file` for others"
             ),
             Source::Folder(path) => Self {
                 files: ModelFiles::Folder(path.clone()),

@@ -1,0 +1,89 @@
+//! WAN jobs: frames, references and sizes, settled and checked.
+
+use anyhow::Result;
+
+use super::resolve::{Asked, diffusion};
+use super::{JobKind, Options, Output, References, Video};
+use crate::fail;
+
+/// WAN turns 4 frames into one latent frame, after the first.
+const FRAMES_PER_LATENT: u32 = 4;
+/// 8 pixels a latent, 2 latents a patch.
+const SIZE_MULTIPLE: u32 = 16;
+/// What the older system documented; it never decoded to more than 81 frames.
+const DOCUMENTED_FRAMES: u32 = 83;
+const DEFAULT_REFERENCE_STRENGTH: f64 = 1.0;
+
+/// # Errors
+/// `InvalidSpec` for an impossible number of frames, size or mixture of references.
+pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video> {
+    let config = &asked.spec.config;
+    let references = references(config)?;
+    let frames = frames(asked, notes)?;
+    let diffusion = diffusion(asked, !references.is_empty(), notes)?;
+    for (name, value) in [("width", diffusion.width), ("height", diffusion.height)] {
+        if value % SIZE_MULTIPLE != 0 {
+            let below = value / SIZE_MULTIPLE * SIZE_MULTIPLE;
+            fail!(InvalidSpec, "config.{name} is {value}, it must be a multiple of {SIZE_MULTIPLE} for type `{}`", asked.kind.name;
+                "the nearest are {below} and {}", below + SIZE_MULTIPLE);
+        }
+    }
+    Ok(Video {
+        diffusion,
+        frames,
+        fps: config.fps.unwrap_or(f64::from(asked.kind.fps)),
+        flow_shift: config.flow_shift,
+        vae_tiling: config.vae_tiling.unwrap_or(false),
+        references,
+    })
+}
+
+fn frames(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<u32> {
+    if asked.kind.output != Output::Mp4 {
+        return Ok(1);
+    }
+    let wanted = match asked.spec.config.frames {
+        Some(frames) => frames,
+        None => asked.model.frames.unwrap_or(asked.kind.frames),
+    };
+    if wanted == DOCUMENTED_FRAMES {
+        let frames = DOCUMENTED_FRAMES - 2;
+        notes.push(format!(
+            "frames is {DOCUMENTED_FRAMES}, which the model cannot make; it runs as {frames}"
+        ));
+        return Ok(frames);
+    }
+    if wanted % FRAMES_PER_LATENT != 1 {
+        let below = wanted.saturating_sub(1) / FRAMES_PER_LATENT * FRAMES_PER_LATENT + 1;
+        fail!(InvalidSpec, "config.frames is {wanted}, it must be {FRAMES_PER_LATENT}n+1";
+            "the nearest are {below} and {}", below + FRAMES_PER_LATENT);
+    }
+    Ok(wanted)
+}
+
+fn references(config: &Options) -> Result<References> {
+    let references = References {
+        first_frame: config.first_frame.clone(),
+        last_frame: config.last_frame.clone(),
+        image: config.image.clone(),
+        strength: config.reference_strength.unwrap_or(DEFAULT_REFERENCE_STRENGTH),
+    };
+    if references.is_empty() && config.reference_strength.is_some() {
+        fail!(InvalidSpec, "config.reference_strength is given without a reference";
+            "give first_frame, last_frame or image, or leave it out");
+    }
+    Ok(references)
+}
+
+/// The options with every default of a video filled in.
+pub(super) fn write_out(video: &Video, kind: &JobKind, config: &mut Options) {
+    config.flow_shift = video.flow_shift;
+    config.vae_tiling = Some(video.vae_tiling);
+    if kind.output == Output::Mp4 {
+        config.frames = Some(video.frames);
+        config.fps = Some(video.fps);
+    }
+    if !video.references.is_empty() {
+        config.reference_strength = Some(video.references.strength);
+    }
+}

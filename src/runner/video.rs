@@ -1,0 +1,184 @@
+//! Videos, and pictures of one frame, with WAN.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::loader::{Ability, Loaded, Pipeline};
+use super::store::{self, Encoded};
+use super::{Finished, Limits, Runner, Task, images, notes};
+use crate::fail;
+use crate::job::{Format, Output as Kind, Video};
+use crate::media::frames::Frame;
+use crate::media::manifest::{Made, Manifest, Output};
+use crate::pipelines::{Event, VideoOutput, VideoRequest};
+
+/// What came out for all seeds of a job.
+struct Rendered {
+    /// The frames of each seed.
+    clips: Vec<Vec<Frame>>,
+    timings: BTreeMap<&'static str, Duration>,
+    /// The facts of the last run; all runs of a job share them.
+    facts: VideoOutput,
+}
+
+pub(super) fn make(
+    runner: &mut Runner<'_>,
+    task: &Task,
+    video: &Video,
+    limits: Limits<'_>,
+) -> Result<Finished> {
+    let reporter = &mut *runner.reporter;
+    let mut observer = |event: Event| {
+        reporter.event(&task.job.id, &event);
+        limits.check()
+    };
+    let (loaded, load_time) = runner.loader.get(task.model(), Ability::Video, &mut observer)?;
+    let Pipeline::Video(pipeline) = &mut loaded.pipeline else {
+        fail!(
+            Internal,
+            "model `{}` was not loaded for videos",
+            task.model().name
+        );
+    };
+    let mut rendered: Option<Rendered> = None;
+    for &seed in &task.job.seeds {
+        let mut output = pipeline.text_to_video(&request(task, video, seed), &mut observer)?;
+        check_frames(video, seed, &output.frames)?;
+        let frames = std::mem::take(&mut output.frames);
+        let all = rendered.get_or_insert_with(|| Rendered {
+            clips: Vec::new(),
+            timings: BTreeMap::new(),
+            facts: output.clone(),
+        });
+        all.clips.push(frames);
+        for (stage, time) in &output.timings {
+            *all.timings.entry(stage).or_default() += *time;
+        }
+    }
+    let Some(mut rendered) = rendered else {
+        fail!(Internal, "a job without seeds");
+    };
+    *rendered.timings.entry("load").or_default() += load_time.unwrap_or_default();
+    let manifest = manifest(task, loaded, &rendered);
+    reporter_stage(runner, task)?;
+    finish(task, video, rendered, manifest, limits)
+}
+
+/// Encoding is a stage of its own: minutes may lie between it and the last step.
+fn reporter_stage(runner: &mut Runner<'_>, task: &Task) -> Result<()> {
+    runner.reporter.event(&task.job.id, &Event::Stage("store"));
+    runner.check_stop()
+}
+
+fn finish(
+    task: &Task,
+    video: &Video,
+    rendered: Rendered,
+    manifest: Manifest,
+    limits: Limits<'_>,
+) -> Result<Finished> {
+    let mut metadata = Map::new();
+    metadata.insert("reference_mode".into(), json!(video.references.mode()));
+    let (assets, store_time) = store::timed(|| {
+        store::check_golden(task, &rendered.clips[0][0])?;
+        let files = encode(task, video, &rendered, &manifest, &mut metadata)?;
+        limits.check()?;
+        store::store(task, files)
+    })?;
+    let mut timings = rendered.timings;
+    timings.insert("store", store_time);
+    Ok(Finished {
+        manifest: Some(manifest),
+        assets,
+        timings,
+        metadata,
+    })
+}
+
+/// The request in the pipeline's words.
+fn request(task: &Task, video: &Video, seed: u64) -> VideoRequest {
+    let d = &video.diffusion;
+    VideoRequest {
+        prompt: d.prompt.clone(),
+        negative_prompt: d.negative_prompt.clone(),
+        seed,
+        num_frames: video.frames as usize,
+        num_inference_steps: d.steps as usize,
+        guidance_scale: d.guidance_scale,
+        width_px: d.width as usize,
+        height_px: d.height as usize,
+        scheduler: d.scheduler.clone(),
+        flow_shift: video.flow_shift,
+        references: task.references.clone(),
+        vae_tiling: video.vae_tiling,
+    }
+}
+
+/// # Errors
+/// `BadOutput` for a video that is black from beginning to end, `Internal` for missing frames.
+fn check_frames(video: &Video, seed: u64, frames: &[Frame]) -> Result<()> {
+    if frames.len() != video.frames as usize {
+        fail!(
+            Internal,
+            "{} frames were asked for and {} came",
+            video.frames,
+            frames.len()
+        );
+    }
+    if frames.iter().all(Frame::is_all_black) {
+        fail!(
+            BadOutput,
+            "the output of seed {seed} is all black"; "try --dtype f32, or another seed"
+        );
+    }
+    Ok(())
+}
+
+fn manifest(task: &Task, loaded: &Loaded, rendered: &Rendered) -> Manifest {
+    let facts = &rendered.facts;
+    let mut notes = notes(task);
+    notes.extend(facts.notes.iter().cloned());
+    let outputs = rendered.clips.iter().zip(&task.job.seeds).enumerate();
+    Manifest::new(Made {
+        job: &task.job,
+        model: images::model_record(task, loaded),
+        scheduler: &facts.scheduler,
+        effective_steps: facts.effective_steps,
+        prompt_tokens: &[vec![facts.prompt_tokens]],
+        device: &loaded.device,
+        dtype: &loaded.dtype,
+        outputs: outputs
+            .map(|(index, (clip, &seed))| Output::of(index, seed, clip))
+            .collect(),
+        notes,
+    })
+}
+
+/// The files of a job; what is said of a video's length is read from its encoded form.
+fn encode(
+    task: &Task,
+    video: &Video,
+    rendered: &Rendered,
+    manifest: &Manifest,
+    metadata: &mut Map<String, Value>,
+) -> Result<Vec<Encoded>> {
+    let format = video.diffusion.format;
+    if task.job.kind.output == Kind::Png {
+        let pictures: Vec<Frame> = rendered.clips.iter().flatten().cloned().collect();
+        return images::encode(task, manifest, &pictures);
+    }
+    let clip = &rendered.clips[0];
+    metadata.insert("fps".into(), json!(video.fps));
+    metadata.insert("frames".into(), json!(clip.len()));
+    if format == Format::PngFrames {
+        return images::encode(task, manifest, clip);
+    }
+    fail!(
+        NotBuilt,
+        "format `{}`: this build does not have it yet",
+        format.name()
+    );
+}
