@@ -116,6 +116,54 @@ pub fn open(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
+/// Memory of a device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    pub total_bytes: u64,
+    /// Not in use by anybody, other processes included.
+    pub available_bytes: u64,
+    /// Held by this process on the CPU; by everybody on a GPU.
+    pub in_use_bytes: u64,
+    /// The most that was in use so far. On a GPU pooled pages stay with the process, so that it is
+    /// what is in use now.
+    pub peak_bytes: u64,
+}
+
+/// What a device says of its memory; `None` where the system does not tell.
+pub fn memory(device: &Device) -> Option<Memory> {
+    if is_cpu(device) {
+        host_memory()
+    } else {
+        cuda::memory(device)
+    }
+}
+
+/// The computer's own memory.
+pub fn host_memory() -> Option<Memory> {
+    let all = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let own = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(Memory {
+        total_bytes: kibibytes(&all, "MemTotal:")?,
+        available_bytes: kibibytes(&all, "MemAvailable:")?,
+        in_use_bytes: kibibytes(&own, "VmRSS:")?,
+        peak_bytes: kibibytes(&own, "VmHWM:")?,
+    })
+}
+
+/// A line such as `MemTotal:  123 kB`, in bytes.
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Gives pooled memory that holds nothing back to the device.
+pub fn release_pools(device: &Device) {
+    if !is_cpu(device) {
+        device.memory_cleanup();
+    }
+}
+
 /// What a GPU of this build would need, and whether it is there; for `doctor`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CudaStatus {
@@ -140,6 +188,10 @@ mod cuda {
 
     pub fn name(_device: &Device) -> String {
         "cpu".into()
+    }
+
+    pub fn memory(_device: &Device) -> Option<Memory> {
+        None
     }
 
     pub fn status() -> CudaStatus {
@@ -184,9 +236,25 @@ mod cuda {
     }
 
     pub fn name(device: &Device) -> String {
-        (0..status().devices)
-            .find(|&index| Device::cuda(index) == *device)
-            .map_or_else(|| "cuda".into(), |index| format!("cuda:{index}"))
+        index(device).map_or_else(|| "cuda".into(), |index| format!("cuda:{index}"))
+    }
+
+    fn index(device: &Device) -> Option<usize> {
+        (0..status().devices).find(|&index| Device::cuda(index) == *device)
+    }
+
+    /// Asks the driver; the context is the one that all work on the device shares.
+    pub fn memory(device: &Device) -> Option<Memory> {
+        let context = cudarc::driver::CudaContext::new(index(device)?).ok()?;
+        context.bind_to_thread().ok()?;
+        let (free, total) = cudarc::driver::result::mem_get_info().ok()?;
+        let in_use_bytes = (total - free) as u64;
+        Some(Memory {
+            total_bytes: total as u64,
+            available_bytes: free as u64,
+            in_use_bytes,
+            peak_bytes: in_use_bytes,
+        })
     }
 
     pub fn status() -> CudaStatus {
@@ -229,6 +297,14 @@ mod cuda {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_host_tells_its_memory() {
+        let memory = memory(&Device::flex()).unwrap();
+        assert!(memory.in_use_bytes > 0 && memory.in_use_bytes <= memory.peak_bytes);
+        assert!(memory.available_bytes <= memory.total_bytes);
+    }
 
     #[test]
     fn device_names_are_read_and_others_refused() {

@@ -18,6 +18,10 @@ pub trait DeviceMemory {
     fn total_bytes(&self) -> u64;
     /// Not in use by anybody, other processes included.
     fn available_bytes(&self) -> u64;
+    /// What grows when a model is loaded.
+    fn in_use_bytes(&self) -> u64 {
+        self.total_bytes().saturating_sub(self.available_bytes())
+    }
 }
 
 /// Which of the three residents a model is; in the order in which rescue unloads them.
@@ -160,9 +164,19 @@ impl Budget {
         self.needs.entry(model.into()).or_insert(need);
     }
 
+    /// Every known need, to be remembered for the next run.
+    pub fn needs(&self) -> &BTreeMap<String, Need> {
+        &self.needs
+    }
+
     /// What a model takes, as far as known.
     pub fn need(&self, model: &str) -> Need {
         self.needs.get(model).copied().unwrap_or_default()
+    }
+
+    /// Whether it fits on the device when everything else is unloaded.
+    pub fn fits_alone(&self, device: &dyn DeviceMemory, need: Need) -> bool {
+        need.total().saturating_add(self.buffer_bytes) <= device.total_bytes()
     }
 
     pub fn is_loaded(&self, model: &str) -> bool {
@@ -220,9 +234,9 @@ impl Budget {
         resident: Resident,
         load: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let before = device.available_bytes();
+        let before = device.in_use_bytes();
         let loaded = load()?;
-        let weights_bytes = before.saturating_sub(device.available_bytes());
+        let weights_bytes = device.in_use_bytes().saturating_sub(before);
         self.needs.entry(model.into()).or_default().weights_bytes = weights_bytes;
         self.clock += 1;
         let used = self.clock;
@@ -281,15 +295,12 @@ impl Budget {
 
     /// Every model with a known need, loaded or not.
     pub fn report(&self, device: &dyn DeviceMemory) -> Report {
-        let models = self.needs.iter().map(|(name, need)| {
-            let alone = device.total_bytes().saturating_sub(self.buffer_bytes);
-            ModelReport {
-                name: name.clone(),
-                loaded: self.is_loaded(name),
-                need: *need,
-                fits_now: self.fits(device, self.still_needed(name)),
-                fits_alone: need.total() <= alone,
-            }
+        let models = self.needs.iter().map(|(name, need)| ModelReport {
+            name: name.clone(),
+            loaded: self.is_loaded(name),
+            need: *need,
+            fits_now: self.fits(device, self.still_needed(name)),
+            fits_alone: self.fits_alone(device, *need),
         });
         Report {
             total_bytes: device.total_bytes(),

@@ -3,20 +3,21 @@
 //! Jobs arrive here resolved, permitted and with their places on disk settled; everything that can
 //! be refused without work has been refused before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::callback::{self, Asset, Status};
 use crate::config::CallbackFormat;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Expect, ResolvedJob, Work};
 use crate::media::frames::Frame;
 use crate::media::manifest::Manifest;
+use crate::memory::{Release, Rescue};
 use crate::pipelines::References;
 use crate::progress::Reporter;
 use crate::registry::{ModelSpec, Source};
@@ -24,6 +25,7 @@ use crate::registry::{ModelSpec, Source};
 mod images;
 pub mod loader;
 pub mod metadata;
+mod needs;
 pub mod panics;
 pub mod plan;
 mod store;
@@ -73,6 +75,15 @@ impl Task {
     fn model(&self) -> &ModelSpec {
         self.model.as_ref().expect("a job that computes has a model")
     }
+}
+
+/// What a job does without, once the device has run out of memory.
+#[derive(Debug, Default)]
+struct Strain {
+    vae_tiling: bool,
+    /// The most images computed together.
+    batch: Option<usize>,
+    notes: Vec<String>,
 }
 
 /// Why a job may have to stop between two steps.
@@ -125,14 +136,36 @@ impl Runner<'_> {
         done
     }
 
-    /// Turns a panic into this job's failure; the model may be in any state then and is dropped.
+    /// Makes the job's files. When the device runs out of memory, what the budget proposes is tried
+    /// in its order; when nothing is left, this job alone fails.
     fn guarded(&mut self, task: &Task, start: Instant) -> Result<Finished> {
         let limits = Limits {
             stop: self.stop,
             start,
             time_limit: self.time_limit,
         };
-        match catch_unwind(AssertUnwindSafe(|| self.make(task, limits))) {
+        let mut strain = Strain::default();
+        let mut rescues: Option<VecDeque<Rescue>> = None;
+        loop {
+            let made = self.attempt(task, limits, &strain);
+            self.loader.job_over();
+            let Err(error) = made else {
+                return made;
+            };
+            if kind_of(&error) != ErrorKind::GpuOom {
+                return Err(error);
+            }
+            let steps = rescues.get_or_insert_with(|| self.rescues(task));
+            let Some(step) = steps.pop_front() else {
+                return Err(error);
+            };
+            self.apply(&step, &mut strain, steps);
+        }
+    }
+
+    /// Turns a panic into this job's failure; the model may be in any state then and is dropped.
+    fn attempt(&mut self, task: &Task, limits: Limits<'_>, strain: &Strain) -> Result<Finished> {
+        match catch_unwind(AssertUnwindSafe(|| self.make(task, limits, strain))) {
             Ok(made) => made,
             Err(_) => {
                 self.loader.forget();
@@ -141,15 +174,56 @@ impl Runner<'_> {
         }
     }
 
-    fn make(&mut self, task: &Task, limits: Limits<'_>) -> Result<Finished> {
+    fn make(&mut self, task: &Task, limits: Limits<'_>, strain: &Strain) -> Result<Finished> {
         match &task.job.work {
-            Work::Images(images) => images::make(self, task, images, limits),
-            Work::Video(video) => video::make(self, task, video, limits),
+            Work::Images(images) => images::make(self, task, images, limits, strain),
+            Work::Video(video) => video::make(self, task, video, limits, strain),
         }
     }
 
+    fn rescues(&self, task: &Task) -> VecDeque<Rescue> {
+        let Some(model) = &task.model else {
+            return VecDeque::new();
+        };
+        let (can_tile, batch) = match &task.job.work {
+            Work::Images(images) if images.deterministic => (false, 1),
+            Work::Images(_) => (false, task.job.seeds.len()),
+            Work::Video(video) => (!video.vae_tiling, 1),
+        };
+        self.loader.rescues(&model.name, can_tile, batch).into()
+    }
+
+    fn apply(&mut self, step: &Rescue, strain: &mut Strain, later: &mut VecDeque<Rescue>) {
+        let said = match step {
+            Rescue::Release(what) => {
+                self.loader.release(what);
+                match what {
+                    Release::Caches => "freed caches".to_string(),
+                    Release::Model(name) => format!("unloaded `{name}`"),
+                }
+            }
+            Rescue::VaeTiling => {
+                strain.vae_tiling = true;
+                "decoded in tiles".into()
+            }
+            Rescue::SmallerBatch(batch) => {
+                strain.batch = Some(*batch);
+                if *batch > 1 {
+                    later.push_back(Rescue::SmallerBatch(batch / 2));
+                }
+                format!("computed {batch} at a time")
+            }
+        };
+        let note = format!("the device ran out of memory: {said} and tried again");
+        self.reporter.note(&note);
+        strain.notes.push(note);
+    }
+
     fn complete(&mut self, task: &Task, finished: &Finished, time: Duration) -> Result<()> {
-        let metadata = metadata::completed(task, finished, time);
+        let mut metadata = metadata::completed(task, finished, time);
+        if let Some(pressure) = self.loader.pressure() {
+            metadata.insert("memory_pressure".into(), json!(pressure));
+        }
         self.tell(task, Status::Completed, &finished.assets, metadata)?;
         for asset in &finished.assets {
             self.reporter.asset(&asset.path, asset.bytes, asset.seed);
@@ -293,7 +367,6 @@ pub fn exit_code(jobs: usize, failures: &[ErrorKind]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::kind_of;
     use crate::job::kinds::KINDS;
     use crate::job::{Diffusion, Format, Images, JobSpec};
     use crate::pipelines::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
@@ -301,8 +374,9 @@ mod tests {
     use crate::registry::ModelFamily;
     use loader::{Ability, Loaded, Pipeline};
 
-    /// Answers every request with a flat colour, or with a panic.
-    struct Flat(Option<u8>);
+    /// Answers every request with a flat colour, or with a panic; above this many images at once
+    /// the device runs out of memory.
+    struct Flat(Option<u8>, usize);
 
     impl ImagePipeline for Flat {
         fn text_to_image(
@@ -311,6 +385,9 @@ mod tests {
             observer: &mut Observer<'_>,
         ) -> Result<ImageOutput> {
             observer(Event::Step { done: 1, total: 1 })?;
+            if request.seeds.len() > self.1 {
+                return Err(Error::new(ErrorKind::GpuOom, "no room").into());
+            }
             let value = self.0.expect("a bug for the test");
             let (width, height) = (request.width_px, request.height_px);
             let frame = Frame::new(width as u32, height as u32, vec![value; width * height * 3]);
@@ -370,15 +447,26 @@ mod tests {
         }
     }
 
-    /// Runs one job on a flat pipeline; gives its error, and the error code in its callback.
-    fn run_flat(
-        value: Option<u8>,
-        time_limit: Option<Duration>,
-    ) -> (Option<ErrorKind>, Option<String>, bool) {
+    /// What a run on a flat pipeline left.
+    struct Left {
+        kind: Option<ErrorKind>,
+        callback: Value,
+        /// Whether the first picture is there.
+        stored: bool,
+    }
+
+    fn run_on(pipeline: Flat, seeds: u64, time_limit: Option<Duration>) -> Left {
         let folder = tempfile::tempdir().expect("a folder");
-        let task = task(folder.path());
+        let mut task = task(folder.path());
+        task.job.seeds = (0..seeds).collect();
+        task.plan.assets = (0..seeds)
+            .map(|i| plan::Place {
+                path: folder.path().join(format!("{i}.png")),
+                existing: crate::media::files::Existing::Keep,
+            })
+            .collect();
         let loaded = Loaded {
-            pipeline: Pipeline::Image(Box::new(Flat(value))),
+            pipeline: Pipeline::Image(Box::new(pipeline)),
             hash: "0".into(),
             device: "cpu".into(),
             dtype: "f32".into(),
@@ -392,9 +480,42 @@ mod tests {
         };
         let kind = runner.run(&task).err().map(|e| kind_of(&e));
         let text = std::fs::read(&task.plan.callback).expect("a callback");
-        let callback: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        let code = callback["metadata"]["error"]["code"].as_str().map(String::from);
-        (kind, code, task.plan.assets[0].path.exists())
+        Left {
+            kind,
+            callback: serde_json::from_slice(&text).expect("JSON"),
+            stored: task.plan.assets[0].path.exists(),
+        }
+    }
+
+    /// Runs one job on a flat pipeline; gives its error, and the error code in its callback.
+    fn run_flat(
+        value: Option<u8>,
+        time_limit: Option<Duration>,
+    ) -> (Option<ErrorKind>, Option<String>, bool) {
+        let left = run_on(Flat(value, 1), 1, time_limit);
+        let code = left.callback["metadata"]["error"]["code"]
+            .as_str()
+            .map(String::from);
+        (left.kind, code, left.stored)
+    }
+
+    #[test]
+    fn a_batch_too_large_for_the_device_is_computed_in_smaller_ones_and_noted() {
+        let left = run_on(Flat(Some(2), 1), 6, None);
+        assert!(left.kind.is_none() && left.stored);
+        let notes = left.callback["metadata"]["notes"].to_string();
+        assert!(
+            notes.contains("3 at a time") && notes.contains("1 at a time"),
+            "{notes}"
+        );
+    }
+
+    #[test]
+    fn a_job_that_nothing_rescues_fails_alone_with_gpu_oom() {
+        let left = run_on(Flat(Some(2), 0), 3, None);
+        assert_eq!(left.kind, Some(ErrorKind::GpuOom));
+        assert_eq!(left.callback["metadata"]["error"]["code"], "gpu_oom");
+        assert!(!left.stored);
     }
 
     #[test]

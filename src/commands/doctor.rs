@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{print, table};
 use crate::cli::Doctor;
 use crate::config::Settings;
-use crate::device::cuda_status;
+use crate::device::{cuda_status, host_memory};
 use crate::media::manifest::Build;
 use crate::registry::Registry;
 
@@ -103,23 +103,16 @@ fn processor() -> Check {
 }
 
 fn memory() -> Check {
-    let read = |text: &str, key: &str| -> Option<u64> {
-        let line = text.lines().find(|l| l.starts_with(key))?;
-        line.split_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib * 1024)
-    };
-    let found = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| Some((read(&text, "MemTotal:")?, read(&text, "MemAvailable:")?)));
-    match found {
-        Some((total, available)) => Check {
+    match host_memory() {
+        Some(memory) => Check {
             name: "memory",
             state: State::Ok,
-            detail: format!("{} in all, {} available", gigabytes(total), gigabytes(available)),
-            facts: json!({"total_bytes": total, "available_bytes": available}),
+            detail: format!(
+                "{} in all, {} available",
+                gigabytes(memory.total_bytes),
+                gigabytes(memory.available_bytes)
+            ),
+            facts: json!({"total_bytes": memory.total_bytes, "available_bytes": memory.available_bytes}),
         },
         None => Check {
             name: "memory",

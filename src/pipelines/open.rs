@@ -141,6 +141,34 @@ pub fn native_size_px(spec: &ModelSpec) -> Result<Option<usize>> {
     }
 }
 
+/// Sizes of a model's stored weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WeightsBytes {
+    pub total: u64,
+    /// The largest component.
+    pub largest: u64,
+}
+
+/// What a model's weights take on disk: an estimate of what they take in memory.
+///
+/// # Errors
+/// When a weight file is missing or has no readable header.
+pub fn weights_bytes(spec: &ModelSpec) -> Result<WeightsBytes> {
+    let sizes: Vec<u64> = match spec.family {
+        ModelFamily::Sdxl => Layout::of(spec)?.weights_bytes()?,
+        ModelFamily::Wan => {
+            let layout = wan::parts::Layout::of(spec)?;
+            let size = |component: &&str| Ok(layout.checkpoint(component)?.size_bytes());
+            wan::parts::COMPONENTS.iter().map(size).collect::<Result<_>>()?
+        }
+        ModelFamily::Qwen | ModelFamily::Mock => Vec::new(),
+    };
+    Ok(WeightsBytes {
+        total: sizes.iter().sum(),
+        largest: sizes.iter().copied().max().unwrap_or_default(),
+    })
+}
+
 /// Whether a video model can follow reference pictures, as its configuration says.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Limits, Runner, Task, notes};
+use super::{Finished, Limits, Runner, Strain, Task, notes};
 use crate::fail;
 use crate::job::{Format, Images};
 use crate::media::frames::Frame;
@@ -18,6 +18,7 @@ pub(super) fn make(
     task: &Task,
     images: &Images,
     limits: Limits<'_>,
+    strain: &Strain,
 ) -> Result<Finished> {
     let reporter = &mut *runner.reporter;
     let mut observer = |event: Event| {
@@ -32,8 +33,19 @@ pub(super) fn make(
             task.model().name
         );
     };
-    let output = pipeline.text_to_image(&request(&task.job.seeds, images), &mut observer)?;
-    check_frames(&task.job.seeds, &output.frames)?;
+    let seeds = &task.job.seeds;
+    let mut parts = seeds.chunks(strain.batch.unwrap_or(seeds.len()));
+    let mut output =
+        pipeline.text_to_image(&request(parts.next().unwrap_or(seeds), images), &mut observer)?;
+    for part in parts {
+        let more = pipeline.text_to_image(&request(part, images), &mut observer)?;
+        output.frames.extend(more.frames);
+        for (stage, time) in more.timings {
+            *output.timings.entry(stage).or_default() += time;
+        }
+    }
+    output.notes.extend(strain.notes.iter().cloned());
+    check_frames(seeds, &output.frames)?;
     let manifest = manifest(task, loaded, &output);
     let mut timings = output.timings;
     timings.extend(load_time.map(|time| ("load", time)));

@@ -1,15 +1,19 @@
-//! Loads models as jobs need them, and knows what can be asked of one without loading it.
+//! Loads models as jobs need them, within one memory budget, and knows what can be asked of one
+//! without loading it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::Device;
 
+use super::needs;
 use crate::config::Settings;
 use crate::device::{self, DeviceChoice, Precision};
+use crate::fail;
+use crate::memory::{Budget, DeviceMemory, Need, Pressure, Release, Report, Rescue, Resident, Running};
 use crate::pipelines::wan::Residency;
 use crate::pipelines::{self, ImagePipeline, LoadOptions, Observer, VideoPipeline};
 use crate::registry::{ModelFamily, ModelSpec};
@@ -37,15 +41,54 @@ pub struct Loaded {
     pub dtype: String,
 }
 
-/// Keeps the last model: jobs of one model in a row share it.
+/// A model in memory, and what it was opened as.
+struct Kept {
+    spec: ModelSpec,
+    ability: Ability,
+    loaded: Loaded,
+}
+
+/// An opened device with the account of its memory.
+struct Desk {
+    device: Device,
+    /// `None` where the system does not tell its memory: models are then kept one at a time.
+    budget: Option<Budget>,
+}
+
+/// What was in use when the running job began.
+struct Began {
+    model: String,
+    in_use_bytes: u64,
+    peak_bytes: u64,
+}
+
+/// Keeps models in memory between jobs, as far as the budget allows.
 pub struct Loader {
     choice: DeviceChoice,
     /// Opened with the first model, so that a missing GPU is the job's failure and is reported.
-    device: Option<Device>,
+    desk: Option<Desk>,
     /// `None` lets model and device decide.
     precision: Option<Precision>,
     cache_dir: Option<PathBuf>,
-    last: Option<(ModelSpec, Ability, Loaded)>,
+    kept: BTreeMap<String, Kept>,
+    began: Option<Began>,
+}
+
+/// A Burn device's memory, as the budget wants to know it.
+struct OnDevice<'a>(&'a Device);
+
+impl DeviceMemory for OnDevice<'_> {
+    fn total_bytes(&self) -> u64 {
+        device::memory(self.0).map_or(0, |m| m.total_bytes)
+    }
+
+    fn available_bytes(&self) -> u64 {
+        device::memory(self.0).map_or(0, |m| m.available_bytes)
+    }
+
+    fn in_use_bytes(&self) -> u64 {
+        device::memory(self.0).map_or(0, |m| m.in_use_bytes)
+    }
 }
 
 impl Loader {
@@ -54,82 +97,290 @@ impl Loader {
     pub fn new(settings: &Settings) -> Result<Self> {
         Ok(Self {
             choice: settings.device.parse()?,
-            device: None,
+            desk: None,
             precision: settings.dtype.as_deref().map(str::parse).transpose()?,
             cache_dir: Some(settings.cache_dir.clone()),
-            last: None,
+            kept: BTreeMap::new(),
+            began: None,
         })
     }
 
     /// A loader that has this model already.
     #[cfg(test)]
-    pub(super) fn holding(model: ModelSpec, ability: Ability, loaded: Loaded) -> Self {
+    pub(super) fn holding(spec: ModelSpec, ability: Ability, loaded: Loaded) -> Self {
+        let kept = Kept {
+            spec,
+            ability,
+            loaded,
+        };
         Self {
             choice: DeviceChoice::Cpu,
-            device: None,
+            desk: None,
             precision: None,
             cache_dir: None,
-            last: Some((model, ability, loaded)),
+            kept: BTreeMap::from([(kept.spec.name.clone(), kept)]),
+            began: None,
         }
     }
 
     /// The pipeline of `model`, and how long loading took if it had to be loaded.
     ///
     /// # Errors
-    /// Missing or broken weights, an unavailable device, a family that is not built, or what the
-    /// observer returned.
+    /// Missing or broken weights, an unavailable device, too little memory, a family that is not
+    /// built, or what the observer returned.
     pub fn get(
         &mut self,
         model: &ModelSpec,
         ability: Ability,
         observer: &mut Observer<'_>,
     ) -> Result<(&mut Loaded, Option<Duration>)> {
-        let known = self
-            .last
-            .as_ref()
-            .is_some_and(|(spec, able, _)| spec == model && *able == ability);
+        let name = &model.name;
+        let known = self.kept.get(name);
         let mut time = None;
-        if !known {
-            // First out, then in: two models need not fit at once.
-            self.last = None;
+        if !known.is_some_and(|k| k.spec == *model && k.ability == ability) {
+            self.unload(name);
             let start = Instant::now();
-            let loaded = self.open(model, ability, observer)?;
+            let options = self.options()?;
+            let residency = self.make_room(model, &options)?;
+            let loaded = self.open(model, ability, residency, &options, observer)?;
             time = Some(start.elapsed());
-            self.last = Some((model.clone(), ability, loaded));
+            let kept = Kept {
+                spec: model.clone(),
+                ability,
+                loaded,
+            };
+            self.kept.insert(name.clone(), kept);
         }
-        let (.., loaded) = self.last.as_mut().expect("loaded above or before");
-        Ok((loaded, time))
+        self.begin(name);
+        let kept = self.kept.get_mut(name).expect("loaded above or before");
+        Ok((&mut kept.loaded, time))
     }
 
-    fn open(&mut self, model: &ModelSpec, ability: Ability, observer: &mut Observer<'_>) -> Result<Loaded> {
-        let device = match &self.device {
-            Some(device) => device.clone(),
-            None => self.device.insert(device::open(self.choice)?).clone(),
-        };
-        let options = LoadOptions {
-            device,
+    /// Device and number format, the device opened.
+    fn options(&mut self) -> Result<LoadOptions> {
+        if self.desk.is_none() {
+            let device = device::open(self.choice)?;
+            let mut budget = device::memory(&device).map(|memory| Budget::new(memory.total_bytes));
+            if let (Some(budget), Some(folder)) = (&mut budget, &self.cache_dir) {
+                for (name, need) in needs::read(folder, &device::name(&device)) {
+                    budget.expect(&name, need);
+                }
+            }
+            self.desk = Some(Desk { device, budget });
+        }
+        let desk = self.desk.as_ref().expect("opened above");
+        Ok(LoadOptions {
+            device: desk.device.clone(),
             precision: self.precision,
             cache_dir: self.cache_dir.clone(),
-        };
-        let dtype = options.precision_for(model)?.name().to_string();
-        let pipeline = match ability {
-            Ability::Image => Pipeline::Image(pipelines::open(model, &options, observer)?),
-            Ability::Video => {
-                let residency = Residency::Keep;
-                Pipeline::Video(pipelines::open_video(model, &options, residency, observer)?)
-            }
-        };
-        Ok(Loaded {
-            pipeline,
-            hash: pipelines::model_hash(model, options.cache_dir.as_deref())?,
-            device: device::name(&options.device),
-            dtype,
         })
     }
 
-    /// Drops the model, whatever state it is in.
+    /// Unloads idle models, least recently used first, until `model` fits; tells whether its
+    /// networks fit together or must be loaded in turn.
+    fn make_room(&mut self, model: &ModelSpec, options: &LoadOptions) -> Result<Residency> {
+        let weights = pipelines::weights_bytes(model)?;
+        let Some(Desk {
+            device,
+            budget: Some(budget),
+        }) = &mut self.desk
+        else {
+            self.kept.clear();
+            return Ok(Residency::Keep);
+        };
+        let memory = OnDevice(device);
+        let together = Need {
+            weights_bytes: weights.total,
+            work_bytes: model
+                .memory_bytes
+                .unwrap_or_default()
+                .saturating_sub(weights.total),
+        };
+        let mut residency = Residency::Keep;
+        if model.family == ModelFamily::Wan && !budget.fits_alone(&memory, together) {
+            residency = Residency::InTurn;
+            budget.expect(
+                &model.name,
+                Need {
+                    weights_bytes: weights.largest,
+                    ..together
+                },
+            );
+        }
+        budget.expect(&model.name, together);
+        let kept = &mut self.kept;
+        let room = budget.make_room(&memory, &model.name, &mut |what| {
+            release(kept, device, what);
+            Ok(())
+        });
+        match room {
+            // On the CPU large weights stay in their file and are paged in: too much is slow, not wrong.
+            Err(_) if device::is_cpu(&options.device) => Ok(residency),
+            other => other.map(|()| residency),
+        }
+    }
+
+    fn open(
+        &mut self,
+        model: &ModelSpec,
+        ability: Ability,
+        residency: Residency,
+        options: &LoadOptions,
+        observer: &mut Observer<'_>,
+    ) -> Result<Loaded> {
+        let mut load = || -> Result<Loaded> {
+            let pipeline = match ability {
+                Ability::Image => Pipeline::Image(pipelines::open(model, options, observer)?),
+                Ability::Video => {
+                    Pipeline::Video(pipelines::open_video(model, options, residency, observer)?)
+                }
+            };
+            Ok(Loaded {
+                pipeline,
+                hash: pipelines::model_hash(model, options.cache_dir.as_deref())?,
+                device: device::name(&options.device),
+                dtype: options.precision_for(model)?.name().to_string(),
+            })
+        };
+        match &mut self.desk {
+            Some(Desk {
+                device,
+                budget: Some(budget),
+            }) => budget.load(&OnDevice(device), &model.name, resident(model.family), load),
+            _ => load(),
+        }
+    }
+
+    /// Notes that a job of `model` starts now.
+    fn begin(&mut self, model: &str) {
+        let Some(Desk {
+            device,
+            budget: Some(budget),
+        }) = &mut self.desk
+        else {
+            return;
+        };
+        budget.touch(model);
+        self.began = device::memory(device).map(|memory| Began {
+            model: model.into(),
+            in_use_bytes: memory.in_use_bytes,
+            peak_bytes: memory.peak_bytes,
+        });
+    }
+
+    /// Notes that the running job is over: what it took is remembered, also for later runs.
+    pub fn job_over(&mut self) {
+        let Some(Desk {
+            device,
+            budget: Some(budget),
+        }) = &mut self.desk
+        else {
+            return;
+        };
+        if let (Some(began), Some(now)) = (self.began.take(), device::memory(device)) {
+            // The peak is the process's own: one that did not rise says nothing of this job.
+            if now.peak_bytes > began.peak_bytes {
+                budget.worked(&began.model, now.peak_bytes.saturating_sub(began.in_use_bytes));
+            }
+        }
+        if let Some(folder) = &self.cache_dir {
+            needs::write(folder, &device::name(device), budget.needs());
+        }
+    }
+
+    /// What could be tried after running out of memory in a job of `model`, in order.
+    pub fn rescues(&self, model: &str, can_tile: bool, batch: usize) -> Vec<Rescue> {
+        let budget = self.desk.as_ref().and_then(|desk| desk.budget.as_ref());
+        let running = Running {
+            model,
+            can_tile,
+            batch,
+        };
+        budget.map_or_else(
+            || Budget::new(0).rescue(&running),
+            |budget| budget.rescue(&running),
+        )
+    }
+
+    /// Gives memory back.
+    pub fn release(&mut self, what: &Release) {
+        if let Some(desk) = &mut self.desk {
+            release(&mut self.kept, &desk.device, what);
+            if let (Some(budget), Release::Model(name)) = (&mut desk.budget, what) {
+                budget.unloaded(name);
+            }
+        }
+    }
+
+    /// How scarce memory is; `None` before a device is open or where it does not tell.
+    pub fn pressure(&self) -> Option<Pressure> {
+        let desk = self.desk.as_ref()?;
+        Some(desk.budget.as_ref()?.pressure(&OnDevice(&desk.device)))
+    }
+
+    /// The budget in numbers, with every model of `models` in it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the device cannot be opened or does not tell its memory.
+    pub fn report<'m>(&mut self, models: impl Iterator<Item = &'m ModelSpec>) -> Result<Report> {
+        self.options()?;
+        let Some(Desk {
+            device,
+            budget: Some(budget),
+        }) = &mut self.desk
+        else {
+            fail!(Unavailable, "this system does not tell how much memory it has");
+        };
+        for model in models {
+            // A model whose files are not there needs nothing here.
+            if let Ok(weights) = pipelines::weights_bytes(model) {
+                let work_bytes = model
+                    .memory_bytes
+                    .unwrap_or_default()
+                    .saturating_sub(weights.total);
+                budget.expect(
+                    &model.name,
+                    Need {
+                        weights_bytes: weights.total,
+                        work_bytes,
+                    },
+                );
+            }
+        }
+        Ok(budget.report(&OnDevice(device)))
+    }
+
+    fn unload(&mut self, name: &str) {
+        if self.kept.remove(name).is_some()
+            && let Some(Desk {
+                device,
+                budget: Some(budget),
+            }) = &mut self.desk
+        {
+            budget.unloaded(name);
+            device::release_pools(device);
+        }
+    }
+
+    /// Drops every model, whatever state they are in.
     pub fn forget(&mut self) {
-        self.last = None;
+        let names: Vec<String> = self.kept.keys().cloned().collect();
+        names.iter().for_each(|name| self.unload(name));
+    }
+}
+
+fn release(kept: &mut BTreeMap<String, Kept>, device: &Device, what: &Release) {
+    if let Release::Model(name) = what {
+        kept.remove(name);
+    }
+    device::release_pools(device);
+}
+
+fn resident(family: ModelFamily) -> Resident {
+    match family {
+        ModelFamily::Qwen => Resident::Chat,
+        ModelFamily::Wan => Resident::Wan,
+        ModelFamily::Sdxl | ModelFamily::Mock => Resident::Sdxl,
     }
 }
 

@@ -30,9 +30,17 @@ pub fn install_hook() {
     }));
 }
 
-/// The last panic as an error.
+/// The last panic as an error. Running out of memory on a device arrives as a panic, too; that one
+/// is no bug.
 pub fn error() -> Error {
     let message = LAST.lock().ok().and_then(|mut last| last.take());
+    if let Some(message) = message.as_deref().filter(|m| is_out_of_memory(m)) {
+        return Error::new(
+            ErrorKind::GpuOom,
+            format!("the device ran out of memory ({message})"),
+        )
+        .hint("close other programs on this device, lower the size, or use a smaller dtype or model");
+    }
     Error::new(
         ErrorKind::Internal,
         format!(
@@ -41,4 +49,12 @@ pub fn error() -> Error {
         ),
     )
     .hint("this is a bug in ourvidz; run again with RUST_BACKTRACE=1 and report it with the job")
+}
+
+/// CubeCL's and the driver's words for it.
+fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["out of memory", "outofmemory", "out_of_memory", "buffertoobig"]
+        .iter()
+        .any(|words| message.contains(words))
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Limits, Runner, Task, images, notes};
+use super::{Finished, Limits, Runner, Strain, Task, images, notes};
 use crate::fail;
 use crate::job::{Format, Output as Kind, Video};
 use crate::media::frames::Frame;
@@ -29,6 +29,7 @@ pub(super) fn make(
     task: &Task,
     video: &Video,
     limits: Limits<'_>,
+    strain: &Strain,
 ) -> Result<Finished> {
     let reporter = &mut *runner.reporter;
     let mut observer = |event: Event| {
@@ -45,7 +46,12 @@ pub(super) fn make(
     };
     let mut rendered: Option<Rendered> = None;
     for &seed in &task.job.seeds {
-        let mut output = pipeline.text_to_video(&request(task, video, seed), &mut observer)?;
+        let request = VideoRequest {
+            vae_tiling: video.vae_tiling || strain.vae_tiling,
+            ..request(task, video, seed)
+        };
+        let mut output = pipeline.text_to_video(&request, &mut observer)?;
+        output.notes.extend(strain.notes.iter().cloned());
         check_frames(video, seed, &output.frames)?;
         let frames = std::mem::take(&mut output.frames);
         let all = rendered.get_or_insert_with(|| Rendered {

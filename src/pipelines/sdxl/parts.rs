@@ -126,6 +126,18 @@ impl Layout {
         }
     }
 
+    /// Stored size of each component. In a single file the parts are not told apart.
+    ///
+    /// # Errors
+    /// When a weight file is missing or has no readable header.
+    pub fn weights_bytes(&self) -> Result<Vec<u64>> {
+        let size = |component: &&str| Ok(self.checkpoint(component)?.0.size_bytes());
+        match &self.single_file {
+            Some(path) => Ok(vec![Checkpoint::open(path)?.size_bytes()]),
+            None => COMPONENTS.iter().map(size).collect(),
+        }
+    }
+
     fn checkpoint(&self, component: &str) -> Result<(Checkpoint, NameTable)> {
         let Some(path) = &self.single_file else {
             let checkpoint = self.files.checkpoint(component)?;
