@@ -92,6 +92,20 @@ impl Reporter {
         }
     }
 
+    /// The result of a job that is no file: for people it is what stdout carries.
+    pub fn answer(&mut self, text: &str) {
+        if self.json {
+            return;
+        }
+        let terminal = io::stdout().is_terminal();
+        for line in text.lines() {
+            match terminal {
+                true => self.stdout_line(&escaped(line)),
+                false => self.stdout_line(line),
+            }
+        }
+    }
+
     /// A job is over; `result` is the callback body.
     pub fn result(&mut self, result: &Value) {
         self.clear_bar();

@@ -251,6 +251,11 @@ impl Registry {
             "{near}known models: {known}")
     }
 
+    /// The entry with this name, whether or not its files are there.
+    pub fn entry(&self, name: &str) -> Option<&ModelSpec> {
+        self.models.get(name)
+    }
+
     /// Adds or replaces an entry: a path model whose size the caller has read, for example.
     pub fn insert(&mut self, model: ModelSpec) {
         self.models.insert(model.name.clone(), model);

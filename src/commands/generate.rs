@@ -13,6 +13,7 @@ use crate::cli::{self, Generate};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{ErrorKind, kind_of};
 use crate::progress::Reporter;
+use crate::registry::Registry;
 use crate::runner::loader::Loader;
 use crate::runner::plan::Layout;
 use crate::runner::{Runner, Task, exit_code, metadata};
@@ -74,7 +75,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         dry_run::print(&mut reporter, &prepared, &settings);
         Vec::new()
     } else {
-        run_all(&mut reporter, &prepared.tasks, &settings)?
+        run_all(&mut reporter, &prepared.tasks, &settings, &registry)?
     };
     reporter.finish()?;
     let kinds: Vec<ErrorKind> = prepared
@@ -87,13 +88,20 @@ pub fn run(args: &Generate) -> Result<u8> {
 }
 
 /// Runs every task and prints the errors; a signal ends the run.
-fn run_all(reporter: &mut Reporter, tasks: &[Task], settings: &Settings) -> Result<Vec<ErrorKind>> {
+fn run_all(
+    reporter: &mut Reporter,
+    tasks: &[Task],
+    settings: &Settings,
+    registry: &Registry,
+) -> Result<Vec<ErrorKind>> {
     let mut runner = Runner {
         loader: Loader::new(settings)?,
         reporter,
         stop: signals::listen()?,
         callback_format: settings.callback_format,
         time_limit: settings.time_limit_s.map(Duration::from_secs),
+        settings,
+        registry,
     };
     let mut failures = Vec::new();
     for task in tasks {

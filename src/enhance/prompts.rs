@@ -61,6 +61,19 @@ impl SystemPrompts {
         Ok(text.trim().replace("{tokens}", &tokens.to_string()))
     }
 
+    /// The operator's message for conversations; `None`: the model's template has its own.
+    ///
+    /// # Errors
+    /// As [`SystemPrompts::get`].
+    pub fn chat(&self, unrestricted: bool) -> Result<Option<String>> {
+        let name = if unrestricted {
+            "chat-unrestricted.txt"
+        } else {
+            "chat.txt"
+        };
+        Ok(self.operators(name)?.map(|text| text.trim().to_string()))
+    }
+
     fn operators(&self, name: &str) -> Result<Option<String>> {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(None);

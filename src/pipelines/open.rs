@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::digest::Digests;
 use super::embedded::MICRO_QWEN;
 use super::mock::{MockPipeline, MockText};
-use super::qwen::{QwenPipeline, TextModel};
+use super::qwen::{self, QwenPipeline, TextModel};
 use super::sdxl::SdxlPipeline;
 use super::sdxl::parts::{COMPONENTS, Layout};
 use super::video::VideoPipeline;
@@ -161,7 +161,8 @@ pub fn weights_bytes(spec: &ModelSpec) -> Result<WeightsBytes> {
             let size = |component: &&str| Ok(layout.checkpoint(component)?.size_bytes());
             wan::parts::COMPONENTS.iter().map(size).collect::<Result<_>>()?
         }
-        ModelFamily::Qwen | ModelFamily::Mock => Vec::new(),
+        ModelFamily::Qwen => vec![qwen_files(spec)?.checkpoint(qwen::ROOT)?.size_bytes()],
+        ModelFamily::Mock => Vec::new(),
     };
     Ok(WeightsBytes {
         total: sizes.iter().sum(),

@@ -101,6 +101,7 @@ fn finish(
         assets,
         timings,
         metadata,
+        ..Finished::default()
     })
 }
 

@@ -33,7 +33,7 @@ impl Language {
             Some(name) => registry.find(name)?,
             None => {
                 let routed = registry.route(registry::ENHANCE);
-                let Some(spec) = registry.models().find(|m| Some(m.name.as_str()) == routed) else {
+                let Some(spec) = routed.and_then(|name| registry.entry(name)) else {
                     return Ok(None);
                 };
                 spec.clone()

@@ -21,7 +21,7 @@ pub use sampling::Sampling;
 use sampling::Sampler;
 
 /// A language model is one component, at the root of its folder.
-const ROOT: &str = "";
+pub(super) const ROOT: &str = "";
 
 /// Cache sizes are rounded up to this many tokens, so that requests of similar length share one.
 const CACHE_STEP: usize = 256;
