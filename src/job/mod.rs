@@ -186,7 +186,7 @@ pub enum Work {
     /// A video with WAN, or pictures of one frame each, one per seed.
     Video(Video),
     /// The same from a prompt that a language model enhances first.
-    EnhancedVideo(Enhancing, Video),
+    EnhancedVideo(Box<Enhancing>, Video),
     /// A better prompt.
     Enhance(Enhancing),
     /// An answer in a conversation.

@@ -104,7 +104,7 @@ fn work(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Work> {
     Ok(match asked.kind.family {
         Family::Sdxl => Work::Images(images(asked, notes)?),
         Family::Wan if asked.kind.enhanced => {
-            let enhancing = enhancing(asked)?;
+            let enhancing = Box::new(enhancing(asked)?);
             Work::EnhancedVideo(enhancing, video(asked, notes)?)
         }
         Family::Wan => Work::Video(video(asked, notes)?),
@@ -256,11 +256,11 @@ fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKi
         return Ok((name.clone(), kind, Some(model)));
     }
     let model = spec.model.as_deref().map(|m| registry.find(m)).transpose()?;
+    let talks = !spec.messages.is_empty();
     let type_name = match model.as_ref().map(|m| m.family) {
+        _ if talks => "chat_conversation",
         Some(ModelFamily::Wan) => "video_fast",
-        Some(ModelFamily::Qwen) if spec.messages.is_empty() => "chat_enhance",
-        Some(ModelFamily::Qwen) => "chat_conversation",
-        None if !spec.messages.is_empty() => "chat_conversation",
+        Some(ModelFamily::Qwen) => "chat_enhance",
         _ => "sdxl_image_fast",
     };
     let kind = named_kind(type_name)?;
@@ -268,6 +268,7 @@ fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKi
         Some(model) => model,
         None => routed(kind, registry)?,
     };
+    fits(kind, &model)?;
     Ok((type_name.into(), kind, Some(model)))
 }
 
