@@ -25,12 +25,14 @@ test: packages
 check: packages
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo check --locked --no-default-features --all-targets
 	cargo check --locked --features cuda --all-targets
 
 completions: build
 	for shell in bash zsh fish elvish powershell; do \
 	  "$(CARGO_TARGET_DIR)/release/ourvidz" completions $$shell > completions/ourvidz.$$shell; done
 
-# A C compiler for two small C libraries below the tokenizers; nothing else is needed on a CPU.
+# A C compiler for two small C libraries below the tokenizers, and FFmpeg's libraries for videos
+# (a build with --no-default-features does without).
 packages:
 	@./.ci/packages

@@ -9,6 +9,8 @@ use crate::config::{Section, Settings, TomlFile, dtype_name, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
+mod from_path;
+
 /// The models.toml in the binary; it lies under whichever file is found.
 pub const SHIPPED: &str = include_str!("../models.toml");
 
@@ -101,47 +103,6 @@ impl ModelSpec {
             memory_bytes: None,
             auto_negative: None,
         }
-    }
-
-    /// A model named by its path: a folder, whose `model_index.json` or `config.json` tells the
-    /// family, or a single checkpoint file, taken for SDXL.
-    ///
-    /// `.ckpt` and `.pth` files are accepted here, so that loading can refuse them with its reason.
-    ///
-    /// # Errors
-    /// `InputMissing` when there is nothing at `path` or at `config_from`, `BadInput` when a folder
-    /// is no model or a file no checkpoint.
-    pub fn from_path(path: &Path, config_from: Option<&Path>) -> Result<Self> {
-        let name = path.display().to_string();
-        if !path.exists() {
-            fail!(InputMissing, "model `{}`: no such file or folder", shown(&name));
-        }
-        if let Some(folder) = config_from.filter(|f| !f.is_dir()) {
-            fail!(InputMissing, "config folder `{}` not found", folder.display());
-        }
-        if path.is_dir() {
-            if config_from.is_some() {
-                fail!(Usage, "model `{name}` is a folder and brings its own configuration";
-                    "leave --config-from out");
-            }
-            return Ok(Self::new(
-                &name,
-                folder_family(path)?,
-                Source::Folder(path.into()),
-            ));
-        }
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        if !["safetensors", "ckpt", "pth", "pt", "bin"].contains(&extension) {
-            fail!(
-                BadInput,
-                "model `{name}` is no checkpoint: its name ends in neither .safetensors, .ckpt nor .pth"
-            );
-        }
-        let source = Source::SingleFile {
-            path: path.into(),
-            config_from: config_from.map(Path::to_path_buf),
-        };
-        Ok(Self::new(&name, ModelFamily::Sdxl, source))
     }
 
     /// # Errors
@@ -502,34 +463,6 @@ fn read_memory(entry: &Section<'_, '_>) -> Result<Option<u64>> {
             )
             .into()),
     }
-}
-
-fn folder_family(folder: &Path) -> Result<ModelFamily> {
-    let read = |file: &str| -> Option<serde_json::Value> {
-        let text = std::fs::read_to_string(folder.join(file)).ok()?;
-        serde_json::from_str(&text).ok()
-    };
-    let shown_folder = folder.display();
-    if let Some(index) = read("model_index.json") {
-        let class = index["_class_name"].as_str().unwrap_or_default();
-        return match class {
-            c if c.starts_with("StableDiffusionXL") => Ok(ModelFamily::Sdxl),
-            c if c.starts_with("Wan") => Ok(ModelFamily::Wan),
-            other => fail!(
-                BadInput,
-                "model `{shown_folder}`: pipeline `{}` is neither SDXL nor WAN",
-                shown(other)
-            ),
-        };
-    }
-    if let Some(config) = read("config.json") {
-        let architecture = config["architectures"][0].as_str().unwrap_or_default();
-        if architecture.starts_with("Qwen2") {
-            return Ok(ModelFamily::Qwen);
-        }
-    }
-    fail!(BadInput, "model `{shown_folder}`: the folder holds no readable model_index.json";
-        "name the folder that holds model_index.json")
 }
 
 #[cfg(test)]

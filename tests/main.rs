@@ -29,8 +29,12 @@ mod generate;
 mod layers;
 /// `models` and `doctor`.
 mod looking;
+/// Video files and their papers, looked at with ffprobe and ffmpeg.
+mod media_video;
 /// The built-in model draws what is asked.
 mod micro;
+/// The built-in video model moves what is asked.
+mod micro_wan;
 /// Where files go and what is never overwritten.
 mod outputs;
 /// Our arithmetic against stored reference values.
@@ -56,3 +60,5 @@ mod specs;
 mod specs_video;
 /// `generate` for videos: files, callbacks, refusals.
 mod video;
+/// Videos through the command against diffusers.
+mod video_parity;

@@ -67,7 +67,21 @@ fn commonest<'a>(pixels: impl Iterator<Item = &'a [f32; 3]>) -> &'static str {
 }
 
 /// Colours of background and object.
-fn judge(frame: &Frame) -> (&'static str, &'static str) {
+pub fn judge(frame: &Frame) -> (&'static str, &'static str) {
+    let seen = look(frame);
+    (seen.background, seen.object)
+}
+
+/// What is in a picture.
+pub struct Seen {
+    pub background: &'static str,
+    pub object: &'static str,
+    /// Centre of the object's box in parts of width and height; `None` without an object.
+    pub centre: Option<(f64, f64)>,
+}
+
+/// Judges a picture by its pixels, as `evaluate.py` does.
+pub fn look(frame: &Frame) -> Seen {
     let (width, height) = (frame.width as usize, frame.height as usize);
     let all = pixels(frame);
     let is_border = |i: usize| {
@@ -87,7 +101,28 @@ fn judge(frame: &Frame) -> (&'static str, &'static str) {
         Some(upper_quartile) => commonest(all.iter().filter(|p| far(p) > 0.5 * upper_quartile)),
         None => "none",
     };
-    (commonest(border.iter()), object)
+    Seen {
+        background: commonest(border.iter()),
+        object,
+        centre: centre(&all, width, |p| far(p) > 0.35),
+    }
+}
+
+/// The middle of the box around the object, without the outermost hundredths of its pixels. Fewer
+/// than 40 pixels are no object.
+fn centre(all: &[[f32; 3]], width: usize, is_object: impl Fn(&[f32; 3]) -> bool) -> Option<(f64, f64)> {
+    let found: Vec<usize> = (0..all.len()).filter(|&i| is_object(&all[i])).collect();
+    if found.len() < 40 {
+        return None;
+    }
+    let middle = |mut values: Vec<usize>, size: usize| {
+        values.sort_unstable();
+        let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize] as f64;
+        (at(0.01) + at(0.99) + 1.0) / 2.0 / size as f64
+    };
+    let x = middle(found.iter().map(|i| i % width).collect(), width);
+    let y = middle(found.iter().map(|i| i / width).collect(), all.len() / width);
+    Some((x, y))
 }
 
 #[test]

@@ -301,7 +301,7 @@ fn open(root: &Path, residency: Residency) -> WanPipeline {
 }
 
 /// The reference folder with VACE as its transformer.
-fn vace_folder() -> tempfile::TempDir {
+pub fn vace_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in [
         ("text_encoder", "text_encoder"),
@@ -320,7 +320,7 @@ fn vace_folder() -> tempfile::TempDir {
 }
 
 /// The reference's frames, 8 bits a channel, as `[frame][channel][row][column]`.
-fn reference(name: &str) -> Vec<u8> {
+pub fn reference(name: &str) -> Vec<u8> {
     let bytes = std::fs::read(data("wan/pipeline/videos.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     file.tensor(name).unwrap().data().to_vec()
@@ -331,7 +331,7 @@ fn psnr(errors: impl Iterator<Item = f64>) -> f64 {
     -10.0 * (sum / count).log10()
 }
 
-fn psnr_to_reference(frames: &[Frame], reference: &[u8]) -> f64 {
+pub fn psnr_to_reference(frames: &[Frame], reference: &[u8]) -> f64 {
     let pixels = (frames[0].width * frames[0].height) as usize;
     assert_eq!(reference.len(), frames.len() * 3 * pixels);
     psnr(frames.iter().enumerate().flat_map(|(i, frame)| {

@@ -3,6 +3,7 @@
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
 use ourvidz::job::{Format, Origin, ResolvedJob, Video, Work, parse, resolve};
+use ourvidz::media::video::VideoFormat;
 use ourvidz::registry::Registry;
 
 fn settled(text: &str) -> anyhow::Result<ResolvedJob> {
@@ -39,8 +40,8 @@ fn the_types_have_the_documented_defaults_and_the_model_its_own_size() {
     for (name, steps, guidance, frames, fps, format) in [
         ("image_fast", 25, 6.5, 1, 0.0, Format::Png),
         ("image_high", 50, 7.5, 1, 0.0, Format::Png),
-        ("video_fast", 25, 6.5, 17, 16.0, Format::Mp4),
-        ("video_high", 50, 7.5, 17, 16.0, Format::Mp4),
+        ("video_fast", 25, 6.5, 17, 16.0, Format::Video(VideoFormat::Mp4)),
+        ("video_high", 50, 7.5, 17, 16.0, Format::Video(VideoFormat::Mp4)),
     ] {
         let v = video(&format!("prompt: x\ntype: {name}"));
         let d = &v.diffusion;
@@ -190,10 +191,10 @@ fn explicit_text_is_never_put_beside_a_reference_whatever_its_name() {
 #[test]
 fn formats_belong_to_their_types() {
     for (name, format) in [
-        ("mp4", Format::Mp4),
-        ("webm", Format::Webm),
-        ("gif", Format::Gif),
-        ("png-frames", Format::PngFrames),
+        ("mp4", Format::Video(VideoFormat::Mp4)),
+        ("webm", Format::Video(VideoFormat::Webm)),
+        ("gif", Format::Video(VideoFormat::Gif)),
+        ("png-frames", Format::Video(VideoFormat::PngFrames)),
     ] {
         let text = format!("prompt: x\ntype: video_fast\nformat: {name}");
         assert_eq!(video(&text).diffusion.format, format);

@@ -10,6 +10,7 @@ use crate::cli::Doctor;
 use crate::config::Settings;
 use crate::device::{cuda_status, host_memory};
 use crate::media::manifest::Build;
+use crate::media::video::{self, VideoFormat};
 use crate::registry::Registry;
 use crate::runner::admin;
 use crate::runner::loader::Loader;
@@ -59,7 +60,7 @@ pub fn run(args: &Doctor) -> Result<u8> {
         checks.push(folder("cache", &settings.cache_dir));
         checks.push(enhancement_cache(settings));
     }
-    checks.push(program("ffmpeg", "videos, which this build does not make yet"));
+    checks.push(ffmpeg());
     if args.json {
         let all: serde_json::Map<String, Value> = checks
             .iter()
@@ -299,19 +300,28 @@ fn folder(name: &'static str, path: &Path) -> Check {
     }
 }
 
-fn program(name: &'static str, purpose: &str) -> Check {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|p| p.is_file());
+/// The FFmpeg libraries behind MP4 and WebM: their version, and which formats they can write.
+fn ffmpeg() -> Check {
+    let library = video::library_version();
+    let lacking: Vec<String> = [VideoFormat::Mp4, VideoFormat::Webm]
+        .into_iter()
+        .filter_map(|format| video::available(format).err())
+        .map(|e| e.to_string())
+        .collect();
+    let detail = match (&library, lacking.is_empty()) {
+        (None, _) => "not in this build: it writes videos as GIF or PNG frames only".into(),
+        (Some(version), true) => format!("{version}, writes mp4 and webm"),
+        (Some(version), false) => format!("{version}; {}", lacking.join("; ")),
+    };
     Check {
-        name,
-        state: if found.is_some() { State::Ok } else { State::Absent },
-        detail: match &found {
-            Some(path) => path.display().to_string(),
-            None => format!("not in PATH; needed for {purpose}"),
+        name: "ffmpeg",
+        state: if lacking.is_empty() {
+            State::Ok
+        } else {
+            State::Absent
         },
-        facts: json!({"path": found}),
+        detail,
+        facts: json!({"in_build": library.is_some(), "library": library, "lacking": lacking}),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{find_model, print, surroundings, table};
 use crate::cli::Place;
 use crate::fail;
-use crate::media::manifest::{index_of, read_manifest};
+use crate::media::manifest::{Content, index_of, read_manifest};
 use crate::pipelines;
 use crate::progress::{escaped, stderr_line};
 use crate::registry::{ModelSpec, Registry, Source};
@@ -186,20 +186,29 @@ fn account(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> String 
     text
 }
 
-/// Prints the manifest of a picture as indented JSON, and on stderr which image of its job it is.
+/// Prints the manifest of a picture or a video as indented JSON, and on stderr which image of its job
+/// it is, or what the video holds.
 ///
 /// # Errors
 /// `InputMissing` or `BadInput`, as [`read_manifest`] says.
 pub fn inspect(file: &Path) -> Result<u8> {
-    let (manifest, frame) = read_manifest(file)?;
+    let (manifest, content) = read_manifest(file)?;
     let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain JSON");
     print(&format!("{text}\n"))?;
-    match index_of(&manifest, &frame) {
-        Some(index) => stderr_line(&format!(
-            "image {index} of {}, pixels unchanged",
-            manifest.outputs.len()
+    match content {
+        Content::Picture(frame) => match index_of(&manifest, &frame) {
+            Some(index) => stderr_line(&format!(
+                "image {index} of {}, pixels unchanged",
+                manifest.outputs.len()
+            )),
+            None => {
+                stderr_line("the pixels are not those that this manifest describes: the picture was changed")
+            }
+        },
+        Content::Video(v) => stderr_line(&format!(
+            "{} video of {} frames, {}x{}, {:.3} frames a second, {:.3} s",
+            v.codec, v.frames, v.width, v.height, v.fps, v.duration_s
         )),
-        None => stderr_line("the pixels are not those that this manifest describes: the picture was changed"),
     }
     Ok(0)
 }

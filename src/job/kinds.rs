@@ -1,6 +1,7 @@
 //! The table of job types: which model family, which defaults, which output limit.
 
 use crate::config::{nearest, shown};
+use crate::media::video::VideoFormat;
 
 /// Which model family a job type runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,45 +26,37 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Png,
-    Mp4,
-    Webm,
-    Gif,
-    /// A video as numbered pictures without loss.
-    PngFrames,
+    Video(VideoFormat),
 }
 
 impl Format {
-    const ALL: [Self; 5] = [Self::Png, Self::Mp4, Self::Webm, Self::Gif, Self::PngFrames];
-
     /// Its name in flags and specs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Png => "png",
-            Self::Mp4 => "mp4",
-            Self::Webm => "webm",
-            Self::Gif => "gif",
-            Self::PngFrames => "png-frames",
+            Self::Video(format) => format.name(),
         }
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name)
+        match name {
+            "png" => Some(Self::Png),
+            other => VideoFormat::from_name(other).map(Self::Video),
+        }
     }
 
     /// The end of its files' names, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::PngFrames => "png",
-            other => other.name(),
+            Self::Png => "png",
+            Self::Video(format) => format.extension(),
         }
     }
 
     pub fn mime_type(self) -> &'static str {
         match self {
-            Self::Png | Self::PngFrames => "image/png",
-            Self::Mp4 => "video/mp4",
-            Self::Webm => "video/webm",
-            Self::Gif => "image/gif",
+            Self::Png => "image/png",
+            Self::Video(format) => format.mime_type(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::kinds::ENHANCE;
 use super::{Family, Format, JobKind, JobSpec, Output};
 use crate::config::shown;
 use crate::fail;
+use crate::media::video::VideoFormat;
 use crate::schedulers;
 
 /// Options that the type does not take: an error, never dropped silently.
@@ -136,18 +137,17 @@ pub(super) fn check_scheduler(name: &str, kind: &JobKind) -> Result<()> {
 /// # Errors
 /// `InvalidSpec` for one that does not exist or that the type does not write.
 pub(super) fn format(kind: &JobKind, name: Option<&str>) -> Result<Format> {
-    let (usual, others): (Format, &[Format]) = match kind.output {
-        Output::Mp4 => (Format::Mp4, &[Format::Webm, Format::Gif, Format::PngFrames]),
-        _ => (Format::Png, &[]),
+    let formats: Vec<Format> = match kind.output {
+        Output::Mp4 => VideoFormat::ALL.map(Format::Video).to_vec(),
+        _ => vec![Format::Png],
     };
     let Some(name) = name else {
-        return Ok(usual);
+        return Ok(formats[0]);
     };
-    let taken = |format: &Format| *format == usual || others.contains(format);
-    match Format::from_name(name).filter(taken) {
+    match Format::from_name(name).filter(|format| formats.contains(format)) {
         Some(format) => Ok(format),
         None => {
-            let names: Vec<_> = std::iter::once(&usual).chain(others).map(|f| f.name()).collect();
+            let names: Vec<_> = formats.iter().map(|f| f.name()).collect();
             fail!(
                 InvalidSpec,
                 "config.format is `{}`, it must be {} for type `{}`",

@@ -1,10 +1,11 @@
 //! WAN jobs: frames, references and sizes, settled and checked.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::resolve::{Asked, diffusion};
 use super::{JobKind, Options, Output, References, Video};
 use crate::fail;
+use crate::media::video::Fps;
 
 /// WAN turns 4 frames into one latent frame, after the first.
 const FRAMES_PER_LATENT: u32 = 4;
@@ -28,10 +29,14 @@ pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video>
                 "the nearest are {below} and {}", below + SIZE_MULTIPLE);
         }
     }
+    let fps = config.fps.unwrap_or(f64::from(asked.kind.fps));
+    if asked.kind.output == Output::Mp4 {
+        Fps::new(fps).context("config.fps")?;
+    }
     Ok(Video {
         diffusion,
         frames,
-        fps: config.fps.unwrap_or(f64::from(asked.kind.fps)),
+        fps,
         flow_shift: config.flow_shift,
         vae_tiling: config.vae_tiling.unwrap_or(false),
         references,

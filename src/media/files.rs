@@ -63,13 +63,6 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The SHA-256 of several pieces, as if they were one.
-pub fn sha256_hex_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    pieces.into_iter().for_each(|piece| hash.update(piece));
-    hex(&hash.finalize())
-}
-
 /// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -169,16 +162,19 @@ fn write_error(path: &Path, e: io::Error) -> Error {
 /// # Errors
 /// `InputMissing` when it is not there or may not be read, `Io` otherwise.
 pub fn read_input(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| {
-        let kind = match e.kind() {
-            io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory => ErrorKind::InputMissing,
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, format!("file `{}`: cannot be read ({e})", path.display())).into()
-    })
+    fs::read(path).map_err(|e| input_error(path, e).into())
+}
+
+/// Says in our words why a file that the user named could not be read.
+pub fn input_error(path: &Path, e: io::Error) -> Error {
+    let kind = match e.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory => ErrorKind::InputMissing,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("file `{}`: cannot be read ({e})", path.display()))
 }
 
 /// Removes a file if it is there.

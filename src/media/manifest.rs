@@ -1,13 +1,15 @@
-//! The record of how a picture was made: in the PNG, in the callback, and the way back to a job.
+//! The record of how a picture or a video was made: in the file, in the callback, and the way back
+//! to a job.
 
 use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::files::sha256_hex_of;
 use super::frames::Frame;
-use super::png;
+use super::read::{self, Probe};
+use super::{files, png};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::job::{JobSpec, ResolvedJob};
@@ -78,7 +80,7 @@ impl Output {
         Self {
             index,
             seed,
-            pixels_sha256: sha256_hex_of(frames.iter().map(|frame| frame.rgb.as_slice())),
+            pixels_sha256: frames_sha256(frames),
         }
     }
 }
@@ -100,7 +102,10 @@ pub struct Made<'a> {
 impl Build {
     /// This program.
     pub fn this() -> Self {
-        let features = [("cuda", cfg!(feature = "cuda"))];
+        let features = [
+            ("cuda", cfg!(feature = "cuda")),
+            ("video", cfg!(feature = "video")),
+        ];
         Self {
             program: "ourvidz".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -246,37 +251,65 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Reads the manifest of a PNG, and the pixels it speaks of.
+/// What a file with a manifest shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// The pixels of a PNG.
+    Picture(Frame),
+    /// What kind of video it is; its pixels are not those that were encoded.
+    Video(Probe),
+}
+
+/// Reads the manifest of a PNG, MP4, WebM or GIF, told apart by content, and what it speaks of.
 ///
 /// # Errors
-/// `InputMissing` for a missing file; `BadInput` for one that is no PNG, is broken, has no manifest
-/// or one that this build cannot read.
-pub fn read_manifest(path: &Path) -> Result<(Manifest, Frame)> {
-    let picture = png::read(path)?;
-    let shown = path.display();
-    let Some(text) = picture.manifest else {
-        fail!(BadInput, "picture `{shown}`: has no ourvidz manifest"; "give a PNG that ourvidz wrote and nobody re-encoded");
+/// `InputMissing` for a missing file; `BadInput` for one of another kind, one that is broken, has no
+/// manifest or one that this build cannot read.
+pub fn read_manifest(path: &Path) -> Result<(Manifest, Content)> {
+    let (kind, text, content) = match read::video(path)? {
+        Some(video) => ("video", video.manifest, Content::Video(video.probe)),
+        None => {
+            let picture = png::read(path)?;
+            ("picture", picture.manifest, Content::Picture(picture.frame))
+        }
     };
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| {
+    let shown = format!("{kind} `{}`", path.display());
+    let Some(text) = text else {
+        fail!(BadInput, "{shown}: has no ourvidz manifest"; "give a file that ourvidz wrote and nobody re-encoded");
+    };
+    Ok((parse(&text, &shown)?, content))
+}
+
+fn parse(text: &str, shown: &str) -> Result<Manifest> {
+    let manifest: Manifest = serde_json::from_str(text).map_err(|e| {
         Error::new(
             ErrorKind::BadInput,
-            format!("picture `{shown}`: its manifest is broken ({e})"),
+            format!("{shown}: its manifest is broken ({e})"),
         )
         .hint("it may come from a newer ourvidz, or somebody edited it")
     })?;
     if manifest.manifest_version > VERSION {
         fail!(
             BadInput,
-            "picture `{shown}`: manifest version {} is newer than {VERSION}", manifest.manifest_version;
+            "{shown}: manifest version {} is newer than {VERSION}", manifest.manifest_version;
             "use the ourvidz that wrote it, or a newer one"
         );
     }
-    Ok((manifest, picture.frame))
+    Ok(manifest)
+}
+
+/// The digest of a video: SHA-256 over all its frames, 8-bit RGB row by row, before encoding.
+pub fn frames_sha256(frames: &[Frame]) -> String {
+    let mut digest = Sha256::new();
+    for frame in frames {
+        digest.update(&frame.rgb);
+    }
+    files::hex(&digest.finalize())
 }
 
 /// Which image of its job a frame is, by its pixels; `None` when they were changed.
 pub fn index_of(manifest: &Manifest, frame: &Frame) -> Option<usize> {
-    let digest = sha256_hex_of([frame.rgb.as_slice()]);
+    let digest = frames_sha256(std::slice::from_ref(frame));
     manifest
         .outputs
         .iter()
@@ -396,6 +429,13 @@ mod tests {
         let mut record = manifest();
         record.model.name = "a, b".into();
         assert!(record.parameters(0).contains("Model: \"a, b\""));
+    }
+
+    #[test]
+    fn a_video_of_one_frame_has_the_digest_of_that_picture() {
+        let frames: Vec<Frame> = (0..2).map(|i| Frame::new(1, 1, vec![i; 3])).collect();
+        assert_eq!(frames_sha256(&frames[..1]), files::sha256_hex(&frames[0].rgb));
+        assert_eq!(frames_sha256(&frames), files::sha256_hex(&[0, 0, 0, 1, 1, 1]));
     }
 
     #[test]

@@ -1,7 +1,13 @@
-//! Files that leave the program: PNG with its manifest, and the frames they are made from.
+//! Files that leave the program, pictures and videos with their manifest; the frames they are made
+//! from; and reference pictures that come in.
 
 pub mod files;
+pub mod fit;
 pub mod frames;
 pub mod golden;
+pub mod load;
 pub mod manifest;
+pub mod marks;
 pub mod png;
+pub mod read;
+pub mod video;

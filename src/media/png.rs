@@ -8,6 +8,7 @@ use png::{BitDepth, ColorType, Compression, Decoder, Encoder, SrgbRenderingInten
 
 use super::files::read_input;
 use super::frames::Frame;
+use super::marks::xmp_packet;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
@@ -17,10 +18,7 @@ const PARAMETERS_KEY: &str = "parameters";
 /// Keyword under which the XMP specification (part 3, PNG) expects the packet.
 const XMP_KEY: &str = "XML:com.adobe.xmp";
 
-/// What IPTC calls media made by a trained model; <https://cv.iptc.org/newscodes/digitalsourcetype/>.
-const DIGITAL_SOURCE_TYPE: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
-
-/// The texts that travel inside a picture.
+/// The texts that travel inside a picture or a video.
 #[derive(Debug, Clone, Copy)]
 pub struct Texts<'a> {
     /// The manifest as JSON.
@@ -98,27 +96,6 @@ fn write(encoder: Encoder<'_, &mut Vec<u8>>, frame: &Frame) -> Result<()> {
     writer.finish().context("cannot finish the PNG")
 }
 
-/// A minimal XMP packet whose one statement is that a model made the picture.
-fn xmp_packet() -> String {
-    format!(
-        concat!(
-            "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n",
-            "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\n",
-            " <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n",
-            "  <rdf:Description rdf:about=\"\"\n",
-            "    xmlns:xmp=\"http://ns.adobe.com/xap/1.0/\"\n",
-            "    xmlns:Iptc4xmpExt=\"http://iptc.org/std/Iptc4xmpExt/2008-02-29/\"\n",
-            "    xmp:CreatorTool=\"ourvidz {version}\"\n",
-            "    Iptc4xmpExt:DigitalSourceType=\"{source}\"/>\n",
-            " </rdf:RDF>\n",
-            "</x:xmpmeta>\n",
-            "<?xpacket end=\"r\"?>"
-        ),
-        version = env!("CARGO_PKG_VERSION"),
-        source = DIGITAL_SOURCE_TYPE,
-    )
-}
-
 /// A PNG read back: its pixels and the manifest text, where it has one.
 #[derive(Debug)]
 pub struct Picture {
@@ -138,7 +115,7 @@ pub fn read(path: &Path) -> Result<Picture> {
             ErrorKind::BadInput,
             format!("picture `{}`: not a readable PNG of ours ({why})", path.display()),
         )
-        .hint("give a PNG that ourvidz wrote")
+        .hint("give a PNG, MP4, WebM or GIF that ourvidz wrote")
         .into()
     })
 }
@@ -177,6 +154,7 @@ fn decode(bytes: &[u8]) -> Result<Picture, String> {
 mod tests {
     use super::*;
     use crate::error::kind_of;
+    use crate::media::marks::DIGITAL_SOURCE_TYPE;
 
     fn frame() -> Frame {
         Frame::new(8, 4, (0..96).collect())

@@ -11,7 +11,7 @@ use crate::fail;
 use crate::job::{Format, JobSpec, ResolvedJob};
 use crate::media::files::{Existing, folder_of, with_suffix};
 use crate::media::manifest::{read_manifest, settled_spec};
-use crate::media::png;
+use crate::media::video::VideoFormat;
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
 /// The extension is the job's.
@@ -141,7 +141,7 @@ impl Layout {
         for (index, &seed) in job.seeds.iter().enumerate() {
             let path = template.path_of(job, index, seed, diffusion.format.extension());
             let paths = match job.video() {
-                Some(video) if diffusion.format == Format::PngFrames => (0..video.frames)
+                Some(video) if diffusion.format == Format::Video(VideoFormat::PngFrames) => (0..video.frames)
                     .map(|frame| with_suffix(&path, &format!("-{frame:05}")))
                     .collect(),
                 _ => vec![path],
@@ -289,7 +289,7 @@ fn is_same(new: JobSpec, old: JobSpec) -> bool {
 }
 
 fn is_ours(path: &Path) -> bool {
-    png::read(path).is_ok_and(|picture| picture.manifest.is_some())
+    read_manifest(path).is_ok()
 }
 
 /// True when an existing callback speaks of another job whose result is still there. One that only

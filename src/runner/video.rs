@@ -11,8 +11,12 @@ use super::store::{self, Encoded};
 use super::{Finished, Limits, Runner, Strain, Task, images, notes};
 use crate::fail;
 use crate::job::{Format, Output as Kind, Video};
+use crate::media;
 use crate::media::frames::Frame;
 use crate::media::manifest::{Made, Manifest, Output};
+use crate::media::png::Texts;
+use crate::media::read::Probe;
+use crate::media::video::{Fps, VideoFormat, VideoSettings};
 use crate::pipelines::{Event, VideoOutput, VideoRequest};
 
 /// What came out for all seeds of a job.
@@ -180,12 +184,45 @@ fn encode(
     let clip = &rendered.clips[0];
     metadata.insert("fps".into(), json!(video.fps));
     metadata.insert("frames".into(), json!(clip.len()));
-    if format == Format::PngFrames {
+    let Format::Video(container) = format else {
+        fail!(Internal, "a video as {}", format.name());
+    };
+    if container == VideoFormat::PngFrames {
         return images::encode(task, manifest, clip);
     }
-    fail!(
-        NotBuilt,
-        "format `{}`: this build does not have it yet",
-        format.name()
-    );
+    let settings = VideoSettings {
+        format: container,
+        fps: Fps::new(video.fps)?,
+        crf: task.job.kind.crf,
+    };
+    let texts = Texts {
+        manifest: &manifest.to_json(),
+        parameters: &manifest.parameters(0),
+    };
+    let bytes = media::video::encode(clip, &settings, &texts, task.job.kind.limit_bytes)?;
+    let probe = media::read::probe_bytes(&bytes)?;
+    check_probe(clip, &probe)?;
+    metadata.insert("fps".into(), json!(probe.fps));
+    metadata.insert("frames".into(), json!(probe.frames));
+    metadata.insert("duration_seconds".into(), json!(probe.duration_s));
+    Ok(vec![Encoded {
+        bytes,
+        seed: task.job.seeds[0],
+        format,
+        duration_s: Some(probe.duration_s),
+    }])
+}
+
+/// # Errors
+/// `BadOutput` when the encoder wrote something else than it was given.
+fn check_probe(clip: &[Frame], probe: &Probe) -> Result<()> {
+    let given = (clip.len() as u64, clip[0].width, clip[0].height);
+    if (probe.frames, probe.width, probe.height) != given {
+        fail!(
+            BadOutput, "the encoder wrote {} frames of {}x{} for {} of {}x{}",
+            probe.frames, probe.width, probe.height, given.0, given.1, given.2;
+            "run `ourvidz doctor` for the FFmpeg at hand, or take --format png-frames"
+        );
+    }
+    Ok(())
 }

@@ -9,9 +9,10 @@ use super::gather::{Gathered, Unread};
 use super::references;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Expect, JobSpec, ResolvedJob, Work, resolve};
+use crate::job::{Expect, Format, JobSpec, ResolvedJob, Work, resolve};
 use crate::media::frames::Frame;
 use crate::media::golden;
+use crate::media::video::available;
 use crate::pipelines::References;
 use crate::registry::{ModelFamily, ModelSpec, Registry};
 use crate::runner::Task;
@@ -172,6 +173,9 @@ fn settle(
         }
         None => None,
     };
+    if let Some(Format::Video(format)) = job.diffusion().map(|d| d.format) {
+        available(format).with_context(named)?;
+    }
     let references = match (job.video(), &model) {
         (Some(video), Some(model)) => references::load(video, model, &found.base).with_context(named)?,
         _ => References::default(),

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::config::shown;
 use crate::fail;
 use crate::job::Video;
+use crate::media::fit::fit;
+use crate::media::frames::Frame;
+use crate::media::load::read_reference;
 use crate::pipelines::{self, References};
 use crate::registry::ModelSpec;
 
@@ -25,10 +29,10 @@ pub fn load(video: &Video, model: &ModelSpec, base: &Path) -> Result<References>
         ("last_frame", &asked.last_frame, &mut references.last_frame),
         ("image", &asked.image, &mut references.subject),
     ] {
-        if source.is_some() {
+        if let Some(source) = source {
             check_model(field, model)?;
-            let _ = (base, place);
-            fail!(NotBuilt, "config.{field}: this build does not have it yet"; "leave it out");
+            let picture = read(field, source, base)?;
+            *place = Some(fit(&picture, video.diffusion.width, video.diffusion.height));
         }
     }
     Ok(references)
@@ -42,4 +46,14 @@ fn check_model(field: &str, model: &ModelSpec) -> Result<()> {
         InvalidSpec, "config.{field}: model `{}` takes no reference picture", model.name;
         "reference frames need a VACE model: route the type to one in models.toml (Wan2.1-VACE-1.3B-diffusers), name it with --model, or leave {field} out"
     )
+}
+
+fn read(field: &str, source: &str, base: &Path) -> Result<Frame> {
+    if let Some((scheme, _)) = source.split_once("://") {
+        fail!(
+            NotBuilt, "config.{field}: `{}://` addresses are not fetched by this build", shown(scheme);
+            "download the picture and name its path"
+        );
+    }
+    read_reference(&format!("config.{field} `{}`", shown(source)), &base.join(source))
 }

@@ -265,7 +265,7 @@ impl WanPipeline {
         Ok(latents.narrow(2, subject, shape[2] - subject))
     }
 
-    fn decode(&self, latents: Tensor<5>, tiled: bool) -> Result<Vec<Frame>> {
+    fn decode(&self, latents: Tensor<5>, tiled: bool, observer: &mut Observer<'_>) -> Result<Vec<Frame>> {
         let vae = self.vae.as_ref().expect("loaded for this stage");
         let latents = vae.unscale(latents);
         let mut frames = Vec::new();
@@ -275,9 +275,11 @@ impl WanPipeline {
                 frames.extend(to_frames(video.clone().narrow(2, i, 1))?);
             }
         } else {
+            let (mut done, total) = (0, latents.dims()[2]);
             vae.decode_each(latents, &mut |chunk| {
                 frames.extend(to_frames(chunk)?);
-                Ok(())
+                done += 1;
+                observer(Event::Step { done, total })
             })?;
         }
         Ok(frames)
@@ -393,7 +395,9 @@ impl VideoPipeline for WanPipeline {
 
         timings.time("load", &device, || self.load_vae(observer))?;
         observer(Event::Stage("decode"))?;
-        let frames = timings.time("decode", &device, || self.decode(latents, request.vae_tiling))?;
+        let frames = timings.time("decode", &device, || {
+            self.decode(latents, request.vae_tiling, observer)
+        })?;
         if self.residency == Residency::InTurn {
             self.vae = None;
             self.give_memory_back();

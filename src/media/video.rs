@@ -1,0 +1,210 @@
+//! Videos: MP4 and WebM through FFmpeg, GIF and a folder of PNG files without it.
+
+#[cfg(feature = "video")]
+mod encoder;
+mod fps;
+mod gif;
+#[cfg(feature = "video")]
+mod muxer;
+#[cfg(feature = "video")]
+mod yuv;
+
+use anyhow::Result;
+pub use fps::Fps;
+
+use super::frames::Frame;
+use super::png::{self, Texts};
+use crate::fail;
+
+/// What a video is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VideoFormat {
+    /// H.264, 4:2:0, index in front.
+    Mp4,
+    /// VP9.
+    Webm,
+    /// 256 colours a frame, endless.
+    Gif,
+    /// One PNG a frame, pixels untouched.
+    PngFrames,
+}
+
+impl VideoFormat {
+    pub const ALL: [Self; 4] = [Self::Mp4, Self::Webm, Self::Gif, Self::PngFrames];
+
+    /// The name in flags and specs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Webm => "webm",
+            Self::Gif => "gif",
+            Self::PngFrames => "png-frames",
+        }
+    }
+
+    /// The format of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::PngFrames => "png",
+            other => other.name(),
+        }
+    }
+
+    /// The media type of its files.
+    pub fn mime_type(self) -> &'static str {
+        match self {
+            Self::Mp4 => "video/mp4",
+            Self::Webm => "video/webm",
+            Self::Gif => "image/gif",
+            Self::PngFrames => "image/png",
+        }
+    }
+}
+
+/// How a video is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoSettings {
+    pub format: VideoFormat,
+    pub fps: Fps,
+    /// Constant quality on H.264's scale: 0 (best) to 51. VP9 gets 8 more, which looks about the
+    /// same; GIF and PNG have no such choice.
+    pub crf: u8,
+}
+
+/// The largest [`VideoSettings::crf`].
+pub const MAX_CRF: u8 = 51;
+
+/// Whether this build on this machine can write `format`: to be asked before any work.
+///
+/// # Errors
+/// `NotBuilt` without the feature `video`, `Unavailable` when the FFmpeg library at hand was built
+/// without the encoder. GIF and PNG frames are always there.
+pub fn available(format: VideoFormat) -> Result<()> {
+    match format {
+        VideoFormat::Gif | VideoFormat::PngFrames => Ok(()),
+        #[cfg(feature = "video")]
+        VideoFormat::Mp4 | VideoFormat::Webm => encoder::find(format).map(|_| ()),
+        #[cfg(not(feature = "video"))]
+        VideoFormat::Mp4 | VideoFormat::Webm => not_built(format),
+    }
+}
+
+#[cfg(not(feature = "video"))]
+fn not_built<T>(format: VideoFormat) -> Result<T> {
+    fail!(
+        NotBuilt,
+        "format `{}` needs the feature `video`, which this build leaves out", format.name();
+        "build with the default features, or take --format png-frames or gif"
+    )
+}
+
+/// The version of the FFmpeg library behind MP4 and WebM, such as `libavcodec 59.37.100`; `None`
+/// without the feature `video`.
+pub fn library_version() -> Option<String> {
+    #[cfg(feature = "video")]
+    return Some(encoder::library_version());
+    #[cfg(not(feature = "video"))]
+    return None;
+}
+
+/// Encodes frames as one file that carries the texts and the mark of synthetic media.
+///
+/// The same frames, settings and texts give the same bytes with the same FFmpeg. Frames are
+/// converted one by one; the file is built in memory and never larger than `limit_bytes` by more
+/// than its index, so that nothing half-written can reach a disk.
+///
+/// # Errors
+/// `BadOutput` for no frames and when the encoder fails, `InvalidSpec` for odd sizes (MP4, WebM)
+/// and rates that the format cannot hold, `OutputTooLarge` above `limit_bytes`, and what
+/// [`available`] says. `Internal` for frames of different sizes, a `crf` above [`MAX_CRF`], and for
+/// [`VideoFormat::PngFrames`], which is many files (see [`png_frames`]).
+pub fn encode(
+    frames: &[Frame],
+    settings: &VideoSettings,
+    texts: &Texts<'_>,
+    limit_bytes: u64,
+) -> Result<Vec<u8>> {
+    check(frames)?;
+    if settings.crf > MAX_CRF {
+        fail!(Internal, "crf is {} of at most {MAX_CRF}", settings.crf);
+    }
+    let bytes = match settings.format {
+        #[cfg(feature = "video")]
+        VideoFormat::Mp4 | VideoFormat::Webm => encoder::encode(frames, settings, texts, limit_bytes)?,
+        #[cfg(not(feature = "video"))]
+        VideoFormat::Mp4 | VideoFormat::Webm => not_built(settings.format)?,
+        VideoFormat::Gif => gif::encode(frames, settings.fps, texts, limit_bytes)?,
+        VideoFormat::PngFrames => fail!(Internal, "png frames are many files, not one"),
+    };
+    within(bytes.len() as u64, limit_bytes)?;
+    Ok(bytes)
+}
+
+/// One file of a video that is kept as PNG files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameFile {
+    /// `00000.png` and so on.
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+/// The frames as PNG files, made one at a time; each carries the texts and the mark. `limit_bytes`
+/// holds for all together.
+///
+/// # Errors
+/// `BadOutput` for no frames, `Internal` for frames of different sizes; an item is `OutputTooLarge`
+/// when the files so far are over the limit.
+pub fn png_frames<'a>(
+    frames: &'a [Frame],
+    texts: Texts<'a>,
+    limit_bytes: u64,
+) -> Result<impl Iterator<Item = Result<FrameFile>> + 'a> {
+    check(frames)?;
+    let mut total = 0;
+    Ok(frames.iter().enumerate().map(move |(index, frame)| {
+        let bytes = png::encode(frame, &texts, limit_bytes)?;
+        total += bytes.len() as u64;
+        within(total, limit_bytes)?;
+        Ok(FrameFile {
+            name: format!("{index:05}.png"),
+            bytes,
+        })
+    }))
+}
+
+fn check(frames: &[Frame]) -> Result<()> {
+    let Some(first) = frames.first() else {
+        fail!(BadOutput, "the video has no frames");
+    };
+    for (index, frame) in frames.iter().enumerate() {
+        if (frame.width, frame.height) != (first.width, first.height) {
+            fail!(
+                Internal,
+                "frame {index} is {}x{} and the first one {}x{}",
+                frame.width,
+                frame.height,
+                first.width,
+                first.height
+            );
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// `OutputTooLarge`.
+fn within(bytes: u64, limit_bytes: u64) -> Result<()> {
+    if bytes > limit_bytes {
+        fail!(
+            OutputTooLarge,
+            "video of at least {bytes} bytes is over the limit of {limit_bytes} bytes for this job type";
+            "ask for fewer frames, a smaller width or height, or another format"
+        );
+    }
+    Ok(())
+}
