@@ -26,7 +26,7 @@ pub mod admin;
 mod chat;
 mod enhanced;
 mod images;
-mod language;
+pub mod language;
 pub mod loader;
 pub mod metadata;
 mod needs;

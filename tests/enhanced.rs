@@ -52,10 +52,17 @@ fn the_example_picture_holds_both_prompts() {
 }
 
 #[test]
-fn the_example_video_is_made_of_its_frames() {
+fn the_example_video_is_drawn_from_the_better_prompt() {
     let bench = Bench::new();
     let ran = bench
-        .run(&["generate", &example("video-enhanced"), "-o", "out/"])
+        .run(&[
+            "generate",
+            &example("video-enhanced"),
+            "-o",
+            "out/",
+            "--format",
+            "png-frames",
+        ])
         .exits(0);
     assert_eq!(ran.stdout.lines().count(), 5);
     let metadata = &bench.json("out/callback.json")["metadata"];

@@ -42,7 +42,11 @@ impl ModelSource for FromLoader<'_> {
     }
 }
 
-pub(super) fn text_model<'p>(pipeline: &'p mut Pipeline, spec: &ModelSpec) -> Result<&'p mut dyn TextModel> {
+/// The language model in a loaded pipeline.
+///
+/// # Errors
+/// `Internal` for a model that was loaded for something else.
+pub fn text_model<'p>(pipeline: &'p mut Pipeline, spec: &ModelSpec) -> Result<&'p mut dyn TextModel> {
     match pipeline {
         Pipeline::Text(model) => Ok(&mut **model),
         _ => fail!(Internal, "model `{}` was not loaded for text", spec.name),
@@ -50,7 +54,7 @@ pub(super) fn text_model<'p>(pipeline: &'p mut Pipeline, spec: &ModelSpec) -> Re
 }
 
 /// Whether this is the small language model in the binary.
-pub(super) fn is_micro(spec: &ModelSpec) -> bool {
+pub fn is_micro(spec: &ModelSpec) -> bool {
     spec.family == ModelFamily::Qwen && spec.source == Source::Embedded
 }
 

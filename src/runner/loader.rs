@@ -160,6 +160,14 @@ impl Loader {
         Ok((&mut kept.loaded, time))
     }
 
+    /// Opens the device now, for those who want to know early.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be opened.
+    pub fn open_device(&mut self) -> Result<()> {
+        self.options().map(drop)
+    }
+
     /// What decides the answers of `model`, found out without loading it.
     ///
     /// # Errors

@@ -3,20 +3,19 @@
 use anyhow::Result;
 
 use crate::config::Settings;
-use crate::device;
 use crate::enhance::{Identity, ModelSource};
 use crate::error::Error;
 use crate::fail;
 use crate::pipelines::qwen::TextModel;
-use crate::pipelines::{self, LoadOptions};
-use crate::registry::{self, ModelFamily, ModelSpec, Registry, Source};
+use crate::registry::{self, ModelFamily, ModelSpec, Registry};
+use crate::runner::language::{is_micro, text_model};
+use crate::runner::loader::{Ability, Loader};
 
 /// A registry entry on its way to becoming a model.
 pub struct Language {
     spec: ModelSpec,
-    options: LoadOptions,
+    loader: Loader,
     identity: Option<Identity>,
-    loaded: Option<Box<dyn TextModel>>,
     /// Loading that failed once is not tried again for every prompt.
     failure: Option<Error>,
 }
@@ -45,33 +44,21 @@ impl Language {
                 "leave --model out for the route `enhance` of models.toml"
             );
         }
-        let options = LoadOptions {
-            device: device::open(settings.device.parse()?)?,
-            precision: settings.dtype.as_deref().map(str::parse).transpose()?,
-            cache_dir: Some(settings.cache_dir.clone()),
-        };
+        let mut loader = Loader::new(settings)?;
+        loader.open_device()?;
         Ok(Some(Self {
             spec,
-            options,
+            loader,
             identity: None,
-            loaded: None,
             failure: None,
         }))
     }
 
-    fn identify(&self) -> Result<Identity> {
-        self.spec.check_files()?;
-        Ok(Identity {
-            hash: pipelines::model_hash(&self.spec, self.options.cache_dir.as_deref())?,
-            dtype: self.options.precision_for(&self.spec)?.name().into(),
-        })
-    }
-
     /// Runs `attempt` unless an earlier one failed.
-    fn once<T>(&mut self, attempt: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    fn once<T>(&mut self, attempt: impl FnOnce(&mut Loader, &ModelSpec) -> Result<T>) -> Result<T> {
         let attempted = match &self.failure {
             Some(earlier) => Err(earlier.again().into()),
-            None => attempt(self),
+            None => attempt(&mut self.loader, &self.spec),
         };
         attempted.inspect_err(|e| self.failure = Some(Error::summary(e)))
     }
@@ -86,20 +73,18 @@ impl ModelSource for Language {
         if let Some(identity) = &self.identity {
             return Ok(identity.clone());
         }
-        let identity = self.once(Self::identify)?;
+        let identity = self.once(Loader::identity)?;
         Ok(self.identity.insert(identity).clone())
     }
 
     fn is_micro(&self) -> bool {
-        self.spec.source == Source::Embedded && self.spec.family == ModelFamily::Qwen
+        is_micro(&self.spec)
     }
 
     fn open(&mut self) -> Result<&mut dyn TextModel> {
-        if self.loaded.is_none() {
-            let open = |this: &Self| pipelines::open_text(&this.spec, &this.options, &mut |_| Ok(()));
-            let loaded = self.once(open)?;
-            self.loaded = Some(loaded);
-        }
-        Ok(&mut **self.loaded.as_mut().expect("loaded above or before"))
+        self.once(|loader, spec| loader.get(spec, Ability::Text, &mut |_| Ok(())).map(drop))?;
+        // Loaded by now, so this one only hands it out.
+        let (loaded, _) = self.loader.get(&self.spec, Ability::Text, &mut |_| Ok(()))?;
+        text_model(&mut loaded.pipeline, &self.spec)
     }
 }
