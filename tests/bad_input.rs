@@ -31,7 +31,7 @@ fn what_is_not_built_is_said_plainly() {
         &["bench"],
         &["generate", "x", "--lora", "a.safetensors"],
         &["generate", "x", "--strength=0.5"],
-        &["generate", "x", "--type", "video_fast"],
+        &["generate", "x", "-i", "a.png"],
     ] {
         bench.run(args).exits(69).says(&["build"]);
     }
