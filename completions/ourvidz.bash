@@ -22,6 +22,9 @@ _ourvidz() {
             ourvidz,doctor)
                 cmd="ourvidz__subcmd__doctor"
                 ;;
+            ourvidz,enhance)
+                cmd="ourvidz__subcmd__enhance"
+                ;;
             ourvidz,generate)
                 cmd="ourvidz__subcmd__generate"
                 ;;
@@ -36,6 +39,9 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__help,doctor)
                 cmd="ourvidz__subcmd__help__subcmd__doctor"
+                ;;
+            ourvidz__subcmd__help,enhance)
+                cmd="ourvidz__subcmd__help__subcmd__enhance"
                 ;;
             ourvidz__subcmd__help,generate)
                 cmd="ourvidz__subcmd__help__subcmd__generate"
@@ -86,7 +92,7 @@ _ourvidz() {
 
     case "${cmd}" in
         ourvidz)
-            opts="-h -V --help --version generate models doctor completions help"
+            opts="-h -V --help --version generate enhance models doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +126,96 @@ _ourvidz() {
                 return 0
             fi
             case "${prev}" in
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__enhance)
+            opts="-p -s -m -v -h --prompt --file --for --style --system-prompt --seed --max-tokens --temperature --top-p --top-k --repetition-penalty --time-limit --raw --no-cache --clear-cache --model --dtype --models --device --legacy-names --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --prompt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -W "sdxl_image_fast sdxl_image_high image_fast image_high video_fast video_high image7b_fast_enhanced image7b_high_enhanced video7b_fast_enhanced video7b_high_enhanced wan_video_fast wan_video_high" -- "${cur}"))
+                    return 0
+                    ;;
+                --style)
+                    COMPREPLY=($(compgen -W "manual cinematic custom" -- "${cur}"))
+                    return 0
+                    ;;
+                --system-prompt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-tokens)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --temperature)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top-p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top-k)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repetition-penalty)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --time-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dtype)
+                    COMPREPLY=($(compgen -W "f32 f16 bf16" -- "${cur}"))
+                    return 0
+                    ;;
                 --models)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -298,7 +394,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help)
-            opts="generate models doctor completions help"
+            opts="generate enhance models doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -326,6 +422,20 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__enhance)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

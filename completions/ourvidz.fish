@@ -27,6 +27,7 @@ end
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -s V -l version -d 'Print version'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "enhance" -d 'Turn short prompts into richer ones'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "models" -d 'Look at models and at what made a picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
@@ -79,6 +80,45 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l json -d 'Pr
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s v -l verbose -d 'Say more'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s p -l prompt -d 'The prompt as a flag; - reads prompts from stdin' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l file -d 'Read prompts from this file, one a line' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l for -d 'The job type that the prompt is for' -r -f -a "sdxl_image_fast\t''
+sdxl_image_high\t''
+image_fast\t''
+image_high\t''
+video_fast\t''
+video_high\t''
+image7b_fast_enhanced\t''
+image7b_high_enhanced\t''
+video7b_fast_enhanced\t''
+video7b_high_enhanced\t''
+wan_video_fast\t''
+wan_video_high\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l style -d 'Manner of the enhanced prompt' -r -f -a "manual\t''
+cinematic\t''
+custom\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l system-prompt -d 'Tell the model this instead of the type\'s system message' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s s -l seed -d 'Seed of the answer' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l max-tokens -d 'Most tokens that the model may write, 1 to 32768' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l temperature -d '0 takes the most probable token always; up to 10 [default: 0.7, 0 for the built-in model]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l top-p -d 'Draw from the tokens that reach this share, 0.001 to 1 [default: 0.9]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l top-k -d 'Draw from this many tokens, 0 for all [default: 20]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l repetition-penalty -d 'Make tokens that occurred less probable, 0.1 to 10 [default: 1.1, 1 for the built-in model]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l time-limit -d 'Most seconds for one answer, 0 to 3600 [default: 60]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s m -l model -d 'The language model: a name from models.toml or a folder [default: the route `enhance`]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l dtype -d 'Number format of the weights [default: the device\'s]' -r -f -a "f32\t''
+f16\t''
+bf16\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l raw -d 'Print the model\'s answer as it is'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l no-cache -d 'Neither look into the cache nor fill it'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l clear-cache -d 'Remove every kept answer first; without a prompt, do nothing else'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l legacy-names -d 'Name sources as older producers do: edge_function, worker_fallback, emergency_fallback'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "list" -d 'List models, where they are, and which job type uses which'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
@@ -103,11 +143,12 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cp
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "models" -d 'Look at models and at what made a picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate models doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "list" -d 'List models, where they are, and which job type uses which'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'

@@ -83,6 +83,40 @@ _arguments "${_arguments_options[@]}" : \
 '*::input -- Spec files (or - for stdin), or one prompt:_default' \
 && ret=0
 ;;
+(enhance)
+_arguments "${_arguments_options[@]}" : \
+'()-p+[The prompt as a flag; - reads prompts from stdin]:TEXT:_default' \
+'()--prompt=[The prompt as a flag; - reads prompts from stdin]:TEXT:_default' \
+'(-p --prompt)--file=[Read prompts from this file, one a line]:FILE:_files' \
+'--for=[The job type that the prompt is for]:TYPE:(sdxl_image_fast sdxl_image_high image_fast image_high video_fast video_high image7b_fast_enhanced image7b_high_enhanced video7b_fast_enhanced video7b_high_enhanced wan_video_fast wan_video_high)' \
+'--style=[Manner of the enhanced prompt]:STYLE:(manual cinematic custom)' \
+'--system-prompt=[Tell the model this instead of the type'\''s system message]:FILE:_files' \
+'-s+[Seed of the answer]:N:_default' \
+'--seed=[Seed of the answer]:N:_default' \
+'--max-tokens=[Most tokens that the model may write, 1 to 32768]:N:_default' \
+'--temperature=[0 takes the most probable token always; up to 10 \[default\: 0.7, 0 for the built-in model\]]:T:_default' \
+'--top-p=[Draw from the tokens that reach this share, 0.001 to 1 \[default\: 0.9\]]:P:_default' \
+'--top-k=[Draw from this many tokens, 0 for all \[default\: 20\]]:K:_default' \
+'--repetition-penalty=[Make tokens that occurred less probable, 0.1 to 10 \[default\: 1.1, 1 for the built-in model\]]:R:_default' \
+'--time-limit=[Most seconds for one answer, 0 to 3600 \[default\: 60\]]:SECONDS:_default' \
+'-m+[The language model\: a name from models.toml or a folder \[default\: the route \`enhance\`\]]:NAME|PATH:_default' \
+'--model=[The language model\: a name from models.toml or a folder \[default\: the route \`enhance\`\]]:NAME|PATH:_default' \
+'--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--raw[Print the model'\''s answer as it is]' \
+'--no-cache[Neither look into the cache nor fill it]' \
+'--clear-cache[Remove every kept answer first; without a prompt, do nothing else]' \
+'--legacy-names[Name sources as older producers do\: edge_function, worker_fallback, emergency_fallback]' \
+'--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'-v[Say more]' \
+'--verbose[Say more]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::input -- The prompt; or a .txt file with one prompt a line, or - for stdin with the same:_default' \
+&& ret=0
+;;
 (models)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -192,6 +226,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(enhance)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (models)
 _arguments "${_arguments_options[@]}" : \
 ":: :_ourvidz__subcmd__help__subcmd__models_commands" \
@@ -245,6 +283,7 @@ esac
 _ourvidz_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
+'enhance:Turn short prompts into richer ones' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'completions:Print a completion script for a shell' \
@@ -262,6 +301,11 @@ _ourvidz__subcmd__doctor_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz doctor commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__enhance_commands] )) ||
+_ourvidz__subcmd__enhance_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz enhance commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__generate_commands] )) ||
 _ourvidz__subcmd__generate_commands() {
     local commands; commands=()
@@ -271,6 +315,7 @@ _ourvidz__subcmd__generate_commands() {
 _ourvidz__subcmd__help_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
+'enhance:Turn short prompts into richer ones' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'completions:Print a completion script for a shell' \
@@ -287,6 +332,11 @@ _ourvidz__subcmd__help__subcmd__completions_commands() {
 _ourvidz__subcmd__help__subcmd__doctor_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help doctor commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__enhance_commands] )) ||
+_ourvidz__subcmd__help__subcmd__enhance_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help enhance commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__help__subcmd__generate_commands] )) ||
 _ourvidz__subcmd__help__subcmd__generate_commands() {

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod enhance;
+
+pub use enhance::{ENHANCE_TYPES, Enhance, Style};
+
 /// Commands of the specification that this build does not have yet.
-pub const COMMANDS_NOT_BUILT: &[&str] = &["enhance", "queue-drain", "bench"];
+pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain", "bench"];
 
 /// Flags of `generate` that this build does not have yet.
 pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora", "--callback-url"];
@@ -15,7 +19,7 @@ pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora", "--callback-url"]
 #[command(
     name = "ourvidz",
     version,
-    about = "Images from prompts and job specs, on your own machine"
+    about = "Images from prompts and job specs, and better prompts, on your own machine"
 )]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -27,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Make pictures from a prompt, from job specs or from an earlier picture
     Generate(Box<Generate>),
+    /// Turn short prompts into richer ones
+    Enhance(Box<Enhance>),
     /// Look at models and at what made a picture
     Models(Models),
     /// Show devices, memory, configuration and what this build can do

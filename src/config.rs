@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use directories::ProjectDirs;
 
+mod enhance;
 mod toml_file;
 
+pub use enhance::EnhanceSettings;
 pub use toml_file::{Section, TomlFile};
 
 use crate::error::{Error, ErrorKind};
@@ -61,6 +63,7 @@ pub struct Settings {
     /// The models.toml to read instead of the usual places.
     pub models: Option<PathBuf>,
     pub callback_format: CallbackFormat,
+    pub enhance: EnhanceSettings,
     /// Seconds after which a job of `generate` is stopped between two steps; `None`: never.
     pub time_limit_s: Option<u64>,
     /// Whether prompts may appear in logs above debug level.
@@ -79,6 +82,7 @@ const KEYS: &[&str] = &[
     "log_prompts",
     "policy",
     "callback",
+    "enhance",
 ];
 
 impl Settings {
@@ -118,6 +122,7 @@ impl Settings {
             output: None,
             models: None,
             callback_format: CallbackFormat::default(),
+            enhance: EnhanceSettings::default(),
             time_limit_s: None,
             log_prompts: false,
         }
@@ -148,6 +153,9 @@ impl Settings {
             if let Some(v) = policy.text("content_mode")? {
                 self.content_mode = policy.checked("content_mode", content_mode(&v))?;
             }
+        }
+        if let Some(section) = root.table("enhance")? {
+            self.enhance.read_file(&section)?;
         }
         if let Some(callback) = root.table("callback")? {
             callback.only(&["format"])?;
@@ -186,7 +194,7 @@ impl Settings {
         if let Some(v) = read("OURVIDZ_CALLBACK_FORMAT") {
             self.callback_format = in_variable("OURVIDZ_CALLBACK_FORMAT", CallbackFormat::from_name(&v))?;
         }
-        Ok(())
+        self.enhance.read_env(&read)
     }
 }
 

@@ -122,6 +122,24 @@ impl Error {
         }
     }
 
+    /// A chain of errors as one, to be kept and raised again.
+    pub fn summary(error: &anyhow::Error) -> Self {
+        Self {
+            kind: kind_of(error),
+            message: format!("{error:#}"),
+            hint: hint_of(error).map(String::from),
+        }
+    }
+
+    /// The same once more.
+    pub fn again(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+
     /// Adds what the user can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

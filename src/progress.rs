@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::error::{Error, ErrorKind, hint_of, kind_of};
 use crate::pipelines::Event;
 
+/// Letters of running text that are shown.
+const WRITING_WIDTH: usize = 60;
+
 /// How much is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Volume {
@@ -89,6 +92,20 @@ impl Reporter {
         }
     }
 
+    /// The result of a job that is no file: for people it is what stdout carries.
+    pub fn answer(&mut self, text: &str) {
+        if self.json {
+            return;
+        }
+        let terminal = io::stdout().is_terminal();
+        for line in text.lines() {
+            match terminal {
+                true => self.stdout_line(&escaped(line)),
+                false => self.stdout_line(line),
+            }
+        }
+    }
+
     /// A job is over; `result` is the callback body.
     pub fn result(&mut self, result: &Value) {
         self.clear_bar();
@@ -118,10 +135,40 @@ impl Reporter {
 
     /// An error with its way out, in one line on stderr, whatever the volume.
     pub fn error(&mut self, error: &anyhow::Error) {
+        self.error_about(error, &Value::Null);
+    }
+
+    /// The same; in machine mode with these fields, which tell what failed.
+    pub fn error_about(&mut self, error: &anyhow::Error, fields: &Value) {
         self.say(Volume::Quiet, &error_line(error));
         self.json_line(|| {
-            json!({"event": "error", "code": kind_of(error).code(), "message": format!("{error:#}"), "hint": hint_of(error)})
+            let mut line = json!({"event": "error"});
+            if let (Some(line), Some(fields)) = (line.as_object_mut(), fields.as_object()) {
+                line.extend(fields.clone());
+            }
+            line["code"] = kind_of(error).code().into();
+            line["message"] = format!("{error:#}").into();
+            line["hint"] = hint_of(error).into();
+            line
         });
+    }
+
+    /// Shows, on a terminal, that text is being written, and its end so far; the line goes away.
+    pub fn writing(&mut self, text: &str) {
+        if self.bar.is_none() {
+            self.spin("");
+        }
+        if let Some(bar) = &self.bar {
+            let shown = escaped(text);
+            let from = shown.chars().count().saturating_sub(WRITING_WIDTH);
+            bar.set_message(shown.chars().skip(from).collect::<String>());
+        }
+    }
+
+    /// Shows, on a terminal, that `done` of `total` are done.
+    pub fn counted(&mut self, what: &'static str, done: usize, total: usize) {
+        self.stage = what;
+        self.step(done, total);
     }
 
     /// One line of data.
@@ -129,8 +176,15 @@ impl Reporter {
         if self.stdout_closed {
             return;
         }
-        let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        let write = || {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{line}").and_then(|()| stdout.flush())
+        };
+        // Data and bar may share a terminal.
+        let written = match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        };
         match written {
             Ok(()) => {}
             // Whoever read us has seen enough. The pictures are the product, so the work goes on.
@@ -173,7 +227,8 @@ impl Reporter {
         }
     }
 
-    fn draws(&self) -> bool {
+    /// Whether bars and running text are shown.
+    pub fn draws(&self) -> bool {
         !self.json && self.volume > Volume::Quiet && io::stderr().is_terminal()
     }
 

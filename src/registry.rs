@@ -212,6 +212,11 @@ impl Registry {
             "{near}known models: {known}")
     }
 
+    /// The entry with this name, whether or not its files are there.
+    pub fn entry(&self, name: &str) -> Option<&ModelSpec> {
+        self.models.get(name)
+    }
+
     /// Adds or replaces an entry: a path model whose size the caller has read, for example.
     pub fn insert(&mut self, model: ModelSpec) {
         self.models.insert(model.name.clone(), model);
@@ -263,11 +268,12 @@ impl Registry {
     }
 
     fn check_route(&self, job_type: &str, model: &str) -> Result<()> {
-        let Some((_, wanted)) = ROUTABLE.iter().find(|(name, _)| *name == job_type) else {
-            let names: Vec<_> = ROUTABLE.iter().map(|(name, _)| *name).collect();
+        let routable = || ROUTABLE.iter().chain(PURPOSES);
+        let Some((_, wanted)) = routable().find(|(name, _)| *name == job_type) else {
+            let names: Vec<_> = routable().map(|(name, _)| *name).collect();
             fail!(
                 Config,
-                "no job type has this name; the types are {}",
+                "no job type has this name; the types and purposes are {}",
                 names.join(", ")
             );
         };
@@ -310,6 +316,12 @@ pub const ROUTABLE: &[(&str, ModelFamily)] = &[
     ("chat_conversation", ModelFamily::Qwen),
     ("chat_unrestricted", ModelFamily::Qwen),
 ];
+
+/// The purpose whose model writes enhanced prompts, for every job type that wants one.
+pub const ENHANCE: &str = "enhance";
+
+/// What else `[routes]` may name, beside job types.
+pub const PURPOSES: &[(&str, ModelFamily)] = &[(ENHANCE, ModelFamily::Qwen)];
 
 fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelSpec> {
     entry.only(&[
@@ -480,6 +492,9 @@ mod tests {
         for job_type in ["sdxl_image_fast", "sdxl_image_high"] {
             assert_eq!(registry.route(job_type), Some("micro-sdxl"));
         }
+        for purpose in ["chat_enhance", "chat_conversation", "chat_unrestricted", ENHANCE] {
+            assert_eq!(registry.route(purpose), Some("micro-qwen"));
+        }
         let micro = registry.find("micro-sdxl").unwrap();
         assert_eq!(
             (micro.source, micro.width, micro.height),
@@ -504,8 +519,9 @@ mod tests {
             .map(|l| format!("{l}\n"))
             .collect();
         let registry = read(&text).unwrap();
-        assert_eq!(registry.models().count(), 9);
+        assert_eq!(registry.models().count(), 10);
         assert_eq!(registry.route("sdxl_image_fast"), Some("lustify"));
+        assert_eq!(registry.route("enhance"), Some("qwen-instruct"));
         let vace = registry.models().find(|m| m.name == "wan-vace").unwrap();
         assert_eq!(vace.family, ModelFamily::Wan);
     }
@@ -620,7 +636,7 @@ mod tests {
         assert_eq!(kind_of(&e).exit_code(), 66);
         assert_eq!(
             hint_of(&e),
-            Some("did you mean `micro-sdxl`? known models: micro-sdxl, micro-wan")
+            Some("did you mean `micro-sdxl`? known models: micro-qwen, micro-sdxl, micro-wan")
         );
     }
 

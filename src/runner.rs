@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::callback::{self, Asset, Status};
-use crate::config::CallbackFormat;
+use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Expect, ResolvedJob, Work};
 use crate::media::frames::Frame;
@@ -20,9 +20,13 @@ use crate::media::manifest::Manifest;
 use crate::memory::{Release, Rescue};
 use crate::pipelines::References;
 use crate::progress::Reporter;
-use crate::registry::{ModelSpec, Source};
+use crate::registry::{ModelSpec, Registry, Source};
 
+pub mod admin;
+mod chat;
+mod enhanced;
 mod images;
+pub mod language;
 pub mod loader;
 pub mod metadata;
 mod needs;
@@ -35,7 +39,7 @@ use loader::Loader;
 use plan::Plan;
 
 /// A job that is ready to run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Task {
     pub job: ResolvedJob,
     /// `None` for the types that use no model.
@@ -56,6 +60,8 @@ pub struct Runner<'a> {
     pub callback_format: CallbackFormat,
     /// A job that takes longer is stopped between two steps and fails.
     pub time_limit: Option<Duration>,
+    pub settings: &'a Settings,
+    pub registry: &'a Registry,
 }
 
 /// What a finished job leaves behind.
@@ -65,6 +71,8 @@ struct Finished {
     manifest: Option<Manifest>,
     assets: Vec<Asset>,
     timings: BTreeMap<&'static str, Duration>,
+    /// What people read on stdout, where the result is no file.
+    answer: Option<String>,
     /// What this kind of work adds to the callback's metadata.
     metadata: Map<String, Value>,
 }
@@ -178,6 +186,12 @@ impl Runner<'_> {
         match &task.job.work {
             Work::Images(images) => images::make(self, task, images, limits, strain),
             Work::Video(video) => video::make(self, task, video, limits, strain),
+            Work::EnhancedVideo(enhancing, video) => {
+                enhanced::enhanced_video(self, task, (enhancing, video), limits, strain)
+            }
+            Work::Enhance(enhancing) => enhanced::prompt(self, task, enhancing, limits),
+            Work::Chat(chat) => chat::make(self, task, chat, limits),
+            Work::Admin => Ok(admin::make(self)),
         }
     }
 
@@ -188,7 +202,8 @@ impl Runner<'_> {
         let (can_tile, batch) = match &task.job.work {
             Work::Images(images) if images.deterministic => (false, 1),
             Work::Images(_) => (false, task.job.seeds.len()),
-            Work::Video(video) => (!video.vae_tiling, 1),
+            Work::Video(video) | Work::EnhancedVideo(_, video) => (!video.vae_tiling, 1),
+            Work::Enhance(_) | Work::Chat(_) | Work::Admin => (false, 1),
         };
         self.loader.rescues(&model.name, can_tile, batch).into()
     }
@@ -227,6 +242,9 @@ impl Runner<'_> {
         self.tell(task, Status::Completed, &finished.assets, metadata)?;
         for asset in &finished.assets {
             self.reporter.asset(&asset.path, asset.bytes, asset.seed);
+        }
+        if let Some(answer) = &finished.answer {
+            self.reporter.answer(answer);
         }
         self.reporter.info(&format!(
             "job {}: done in {:.2} s{}",
@@ -307,7 +325,7 @@ fn summary(task: &Task) -> String {
     parts.extend(job.model.as_ref().map(|model| format!("model {model}")));
     if let Some(d) = job.diffusion() {
         parts.push(format!("{}x{}", d.width, d.height));
-        if let Work::Video(video) = &job.work
+        if let Some(video) = job.video()
             && video.frames > 1
         {
             parts.push(format!("{} frames at {} fps", video.frames, video.fps));
@@ -315,6 +333,9 @@ fn summary(task: &Task) -> String {
         let scheduler = d.scheduler.as_ref().map(|s| format!(" of {s}"));
         parts.push(format!("{} steps{}", d.steps, scheduler.unwrap_or_default()));
         parts.push(format!("guidance {}", d.guidance_scale));
+    }
+    if let Work::Chat(chat) = &job.work {
+        parts.push(format!("{} turns", chat.turns.len()));
     }
     let seeds: Vec<String> = job.seeds.iter().map(u64::to_string).collect();
     match seeds.len() {
@@ -477,6 +498,8 @@ mod tests {
             stop: &AtomicI32::new(0),
             callback_format: CallbackFormat::Standard,
             time_limit,
+            settings: &Settings::with_folders("none", "none"),
+            registry: &Registry::shipped().expect("the shipped models"),
         };
         let kind = runner.run(&task).err().map(|e| kind_of(&e));
         let text = std::fs::read(&task.plan.callback).expect("a callback");

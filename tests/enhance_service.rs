@@ -10,7 +10,7 @@ use ourvidz::device::Precision;
 use ourvidz::enhance::cache::{Answer, Cache, Key};
 use ourvidz::enhance::prompts::SystemPrompts;
 use ourvidz::enhance::{
-    EnhanceRequest, Enhancement, Enhancer, Kind, ModelSource, Quality, Source, Style, Target,
+    EnhanceRequest, Enhancement, Enhancer, Identity, Kind, ModelSource, Quality, Source, Style, Target,
 };
 use ourvidz::error::{Error, ErrorKind, kind_of};
 use ourvidz::pipelines::embedded::MICRO_QWEN;
@@ -27,6 +27,7 @@ const IMAGE: Target = Target {
 /// Answers with a fixed text, counts how often, and remembers the last request.
 struct Fake {
     hash: String,
+    dtype: String,
     answer: Result<String, ErrorKind>,
     finish_reason: FinishReason,
     opens: bool,
@@ -38,6 +39,7 @@ impl Fake {
     fn new(answer: &str) -> Self {
         Self {
             hash: "h1".into(),
+            dtype: "f32".into(),
             answer: Ok(answer.into()),
             finish_reason: FinishReason::Stop,
             opens: true,
@@ -52,8 +54,11 @@ impl ModelSource for Fake {
         "fake"
     }
 
-    fn hash(&self) -> &str {
-        &self.hash
+    fn identity(&mut self) -> Result<Identity> {
+        Ok(Identity {
+            hash: self.hash.clone(),
+            dtype: self.dtype.clone(),
+        })
     }
 
     fn is_micro(&self) -> bool {
@@ -288,14 +293,16 @@ fn the_same_request_is_answered_from_disk_and_any_difference_asks_again() {
     }
     model.hash = "h2".into();
     assert!(!run(&service, &mut model, &request).cached);
+    model.dtype = "bf16".into();
+    assert!(!run(&service, &mut model, &request).cached);
     let mut without = request.clone();
     without.use_cache = false;
     assert!(!run(&service, &mut model, &without).cached);
-    assert_eq!(model.calls.get(), 11);
+    assert_eq!(model.calls.get(), 12);
 
     let stats = service.cache().unwrap().stats().unwrap();
-    assert_eq!((stats.entries, stats.hits, stats.dropped), (10, 1, 0));
-    assert_eq!(service.cache().unwrap().clear().unwrap(), 10);
+    assert_eq!((stats.entries, stats.hits, stats.dropped), (11, 1, 0));
+    assert_eq!(service.cache().unwrap().clear().unwrap(), 11);
     assert_eq!(service.cache().unwrap().stats().unwrap().entries, 0);
     assert!(!run(&service, &mut model, &request).cached);
 }
@@ -315,6 +322,7 @@ fn failures_are_not_cached() {
 fn key(prompt: &str) -> Key {
     Key {
         model_hash: "h".into(),
+        model_dtype: "f32".into(),
         system_prompt: "s".into(),
         sampling: Sampling::GREEDY,
         max_new_tokens: 1,
@@ -439,8 +447,11 @@ impl ModelSource for Micro {
         self.0.name()
     }
 
-    fn hash(&self) -> &str {
-        self.0.hash()
+    fn identity(&mut self) -> Result<Identity> {
+        Ok(Identity {
+            hash: self.0.hash().into(),
+            dtype: "f32".into(),
+        })
     }
 
     fn is_micro(&self) -> bool {

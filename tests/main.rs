@@ -1,5 +1,7 @@
 //! The one test binary. Modules:
 
+/// `admin_utilities`, and `doctor`'s same numbers.
+mod admin;
 /// Counts allocations.
 mod alloc_count;
 /// Temporary folder and command builder.
@@ -7,10 +9,16 @@ mod harness;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
+/// Conversations.
+mod chat;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
+/// `enhance` from the outside.
+mod enhance_command;
 /// Prompt enhancement: model, cache, rules, original.
 mod enhance_service;
+/// Jobs that enhance their prompt, and `chat_enhance`.
+mod enhanced;
 /// Full-size layouts account for every tensor.
 mod full_size;
 /// The same for WAN, `.pth` files included.

@@ -27,7 +27,7 @@ fn micro() -> QwenPipeline {
     QwenPipeline::load(&MICRO_QWEN, "micro-qwen", "0", &Device::flex(), Precision::F32).unwrap()
 }
 
-fn micro_file(name: &str) -> Vec<u8> {
+pub fn micro_file(name: &str) -> Vec<u8> {
     MICRO_QWEN.read(name).unwrap().unwrap().into_owned()
 }
 
@@ -224,7 +224,7 @@ fn an_observer_stops_the_answer_between_two_tokens() {
 }
 
 /// The tiny random model as two shards with an index, with micro-qwen's tokenizer left out.
-fn write_sharded(root: &Path) {
+pub fn write_sharded(root: &Path) {
     let bytes = std::fs::read(data("qwen/model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let (mut map, mut halves) = (serde_json::Map::new(), [Vec::new(), Vec::new()]);

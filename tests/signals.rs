@@ -102,6 +102,7 @@ fn a_reader_that_leaves_early_costs_no_picture_and_no_panic() {
             &["generate", "x", "-o", "b.png", "--json", "--callback", "b.json"],
             0,
         ),
+        (&["enhance", "a red ring"], 0),
         (&["models", "list"], 0),
         (&["completions", "bash"], 0),
         (&["--help"], 0),

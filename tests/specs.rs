@@ -85,6 +85,15 @@ fn the_example_jobs_parse_and_resolve() {
     for name in ["image-fast", "image-high", "video-fast", "video-high"] {
         assert_eq!(counts[&format!("{name}.yaml")], 1);
     }
+    for name in [
+        "chat",
+        "chat-enhance",
+        "admin",
+        "image-enhanced",
+        "video-enhanced",
+    ] {
+        assert_eq!(counts[&format!("{name}.yaml")], 1);
+    }
 }
 
 #[test]
@@ -719,11 +728,8 @@ fn negative_prompts_are_automatic_then_the_users() {
 }
 
 #[test]
-fn types_and_options_of_later_builds_say_so_with_exit_69() {
+fn options_of_later_builds_say_so_with_exit_69() {
     for text in [
-        "type: image7b_fast_enhanced",
-        "type: chat_enhance",
-        "type: admin_utilities",
         "image: a.png",
         "reference_strength: 0.5",
         "reference_type: style",
@@ -792,7 +798,7 @@ fn a_missing_prompt_or_model_is_named() {
             "job `j`",
             "`micro-sdlx`",
             "did you mean `micro-sdxl`?",
-            "known models: micro-sdxl",
+            "known models: micro-qwen, micro-sdxl",
         ],
     );
 }

@@ -12,6 +12,8 @@ use crate::device::{cuda_status, host_memory};
 use crate::media::manifest::Build;
 use crate::media::video::{self, VideoFormat};
 use crate::registry::Registry;
+use crate::runner::admin;
+use crate::runner::loader::Loader;
 
 /// One checked thing.
 struct Check {
@@ -44,11 +46,19 @@ impl State {
 /// # Errors
 /// `Io` when stdout fails.
 pub fn run(args: &Doctor) -> Result<u8> {
-    let (configuration, settings) = configuration();
-    let mut checks = vec![build(), processor(), memory(), gpu(), configuration];
+    let (configuration, mut settings) = configuration();
+    if let (Some(settings), Some(device)) = (&mut settings, &args.place.device) {
+        settings.device.clone_from(device);
+    }
+    let registry = settings
+        .as_ref()
+        .and_then(|settings| Registry::load(args.place.models.as_deref(), settings).ok());
+    let around = settings.as_ref().zip(registry.as_ref());
+    let mut checks = vec![build(), processor(), memory(around), gpu(), configuration];
     if let Some(settings) = &settings {
         checks.push(models(args.place.models.as_deref(), settings));
         checks.push(folder("cache", &settings.cache_dir));
+        checks.push(enhancement_cache(settings));
     }
     checks.push(ffmpeg());
     if args.json {
@@ -103,24 +113,75 @@ fn processor() -> Check {
     }
 }
 
-fn memory() -> Check {
-    match host_memory() {
-        Some(memory) => Check {
-            name: "memory",
-            state: State::Ok,
-            detail: format!(
-                "{} in all, {} available",
-                gigabytes(memory.total_bytes),
-                gigabytes(memory.available_bytes)
-            ),
-            facts: json!({"total_bytes": memory.total_bytes, "available_bytes": memory.available_bytes}),
+/// The numbers of `admin_utilities`, from the same place; without settings, the machine's own.
+fn memory(around: Option<(&Settings, &Registry)>) -> Check {
+    let reported = around.and_then(|(settings, registry)| {
+        let mut loader = Loader::new(settings).ok()?;
+        Some(admin::memory(&mut loader, registry))
+    });
+    let facts = match reported {
+        Some(facts) if facts["total_bytes"].is_u64() => facts,
+        _ => match host_memory() {
+            Some(memory) => {
+                json!({"total_bytes": memory.total_bytes, "available_bytes": memory.available_bytes})
+            }
+            None => Value::Null,
         },
-        None => Check {
+    };
+    let (Some(total), Some(available)) = (facts["total_bytes"].as_u64(), facts["available_bytes"].as_u64())
+    else {
+        return Check {
             name: "memory",
             state: State::Absent,
             detail: "this system does not tell".into(),
-            facts: Value::Null,
-        },
+            facts,
+        };
+    };
+    let mut detail = format!("{} in all, {} available", gigabytes(total), gigabytes(available));
+    if let (Some(buffer), Some(pressure)) = (facts["buffer_bytes"].as_u64(), facts["pressure"].as_str()) {
+        detail.push_str(&format!(", {} kept free, pressure {pressure}", gigabytes(buffer)));
+    }
+    let unfit: Vec<&str> = facts["models"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|model| model["fits_now"] == false)
+        .filter_map(|model| model["name"].as_str())
+        .collect();
+    if !unfit.is_empty() {
+        detail.push_str(&format!("; no room now for {}", unfit.join(", ")));
+    }
+    Check {
+        name: "memory",
+        state: State::Ok,
+        detail,
+        facts,
+    }
+}
+
+/// Answers kept on disk.
+fn enhancement_cache(settings: &Settings) -> Check {
+    let facts = admin::enhancement_cache(settings);
+    let number = |key: &str| facts[key].as_u64().unwrap_or_default();
+    let (state, detail) = match facts["problem"].as_str() {
+        Some(problem) => (State::Problem, problem.to_string()),
+        None => (
+            State::Ok,
+            format!(
+                "{} answers, {:.1} of {:.0} MB, {} hits, {} misses",
+                number("entries"),
+                number("bytes") as f64 / 1e6,
+                number("max_bytes") as f64 / 1e6,
+                number("hits"),
+                number("misses")
+            ),
+        ),
+    };
+    Check {
+        name: "enhancement cache",
+        state,
+        detail,
+        facts,
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{signals, surroundings};
+use super::{signals, surroundings, volume};
 use crate::callback::{self, Status};
 use crate::cli::{self, Generate};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{ErrorKind, kind_of};
-use crate::progress::{Reporter, Volume};
+use crate::progress::Reporter;
+use crate::registry::Registry;
 use crate::runner::loader::Loader;
 use crate::runner::plan::Layout;
 use crate::runner::{Runner, Task, exit_code, metadata};
@@ -53,7 +54,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         force: args.force,
     };
     let prepared = prepare::all(gathered, &mut registry, &settings, &layout)?;
-    let mut reporter = Reporter::new(args.talk.json, volume(args));
+    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
     for invalid in &prepared.invalid {
         report_invalid(
             &mut reporter,
@@ -74,7 +75,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         dry_run::print(&mut reporter, &prepared, &settings);
         Vec::new()
     } else {
-        run_all(&mut reporter, &prepared.tasks, &settings)?
+        run_all(&mut reporter, &prepared.tasks, &settings, &registry)?
     };
     reporter.finish()?;
     let kinds: Vec<ErrorKind> = prepared
@@ -86,22 +87,21 @@ pub fn run(args: &Generate) -> Result<u8> {
     Ok(exit_code(prepared.tasks.len() + prepared.invalid.len(), &kinds))
 }
 
-fn volume(args: &Generate) -> Volume {
-    match (args.talk.quiet, args.talk.verbose) {
-        (true, _) => Volume::Quiet,
-        (_, true) => Volume::Verbose,
-        _ => Volume::Normal,
-    }
-}
-
 /// Runs every task and prints the errors; a signal ends the run.
-fn run_all(reporter: &mut Reporter, tasks: &[Task], settings: &Settings) -> Result<Vec<ErrorKind>> {
+fn run_all(
+    reporter: &mut Reporter,
+    tasks: &[Task],
+    settings: &Settings,
+    registry: &Registry,
+) -> Result<Vec<ErrorKind>> {
     let mut runner = Runner {
         loader: Loader::new(settings)?,
         reporter,
         stop: signals::listen()?,
         callback_format: settings.callback_format,
         time_limit: settings.time_limit_s.map(Duration::from_secs),
+        settings,
+        registry,
     };
     let mut failures = Vec::new();
     for task in tasks {

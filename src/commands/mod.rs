@@ -8,15 +8,16 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 
-use crate::cli::{COMMANDS_NOT_BUILT, Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place};
+use crate::cli::{COMMANDS_NOT_BUILT, Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place, Talk};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::progress::{error_line, stderr_line};
+use crate::progress::{Volume, error_line, stderr_line};
 use crate::registry::{ModelSpec, Registry};
 use crate::runner::panics;
 
 pub mod completions;
 pub mod doctor;
+pub mod enhance;
 pub mod generate;
 pub mod models;
 pub mod signals;
@@ -42,6 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Generate(args) => generate::run(args),
+        Command::Enhance(args) => enhance::run(args),
         Command::Models(args) => match &args.command {
             ModelsCommand::List { place, json } => models::list(place, *json),
             ModelsCommand::Verify {
@@ -95,6 +97,14 @@ fn surroundings(place: &Place) -> Result<(Settings, Registry)> {
     }
     let registry = Registry::load(place.models.as_deref(), &settings)?;
     Ok((settings, registry))
+}
+
+fn volume(talk: &Talk) -> Volume {
+    match (talk.quiet, talk.verbose) {
+        (true, _) => Volume::Quiet,
+        (_, true) => Volume::Verbose,
+        _ => Volume::Normal,
+    }
 }
 
 /// A model by name, or by path with the folder its configuration comes from.

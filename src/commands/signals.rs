@@ -6,6 +6,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::error::{Error, ErrorKind};
+
 /// The first signal that came; 0 while none did.
 pub static STOP: AtomicI32 = AtomicI32::new(0);
 
@@ -30,6 +32,20 @@ pub fn listen() -> Result<&'static AtomicI32> {
         .context("the signal thread ended")?
         .context("cannot listen for signals")?;
     Ok(&STOP)
+}
+
+/// # Errors
+/// `Interrupted` once a signal has come.
+pub fn check(stop: &AtomicI32) -> Result<()> {
+    match stop.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        signal => Err(Error::new(
+            ErrorKind::Interrupted { signal },
+            format!("stopped by signal {signal}"),
+        )
+        .hint("what was printed is whole; run it again for the rest")
+        .into()),
+    }
 }
 
 #[cfg(unix)]

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::target::{Style, Target};
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::pipelines::qwen::Sampling;
 
 /// Raised when an entry's meaning changes; older entries are then never found.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const LOCK: &str = ".lock";
 const COUNTERS: &str = "counters.json";
@@ -26,6 +27,7 @@ const COUNTERS: &str = "counters.json";
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Key {
     pub model_hash: String,
+    pub model_dtype: String,
     pub system_prompt: String,
     pub sampling: Sampling,
     pub max_new_tokens: usize,
@@ -101,6 +103,17 @@ impl Cache {
             folder: folder.into(),
             max_bytes,
         }
+    }
+
+    /// The operator's: in the cache folder, with the bound that the settings name.
+    pub fn of(settings: &Settings) -> Self {
+        let max_bytes = settings.enhance.cache_bytes.unwrap_or(Self::DEFAULT_MAX_BYTES);
+        Self::new(settings.cache_dir.join("enhance"), max_bytes)
+    }
+
+    /// Where the entries are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The stored answer, if there is a whole one. A folder that cannot be read holds none.

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::error::{Error, ErrorKind, kind_of};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, hint_of, kind_of};
 use crate::fail;
 use crate::pipelines::qwen::{FinishReason, Message, Role, Sampling, TextModel, TextObserver, TextRequest};
 
@@ -23,7 +25,7 @@ mod tidy;
 
 use cache::{Answer, Cache, Key};
 use prompts::SystemPrompts;
-use score::{Words, score};
+use score::{Words, kept_share, score};
 pub use target::{Kind, Quality, Style, Target};
 
 /// Longest prompt, in bytes: as long as a whole job spec may be.
@@ -35,6 +37,10 @@ pub const MAX_NEW_TOKENS: usize = 200;
 /// Time for one answer unless the operator sets another.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// The built-in model knows a small world of shapes. An answer of its that keeps less than this
+/// share of the prompt's words is about something else.
+const MICRO_KEEPS_AT_LEAST: f64 = 0.5;
+
 /// Counts the CLIP tokens of a prompt.
 pub type TokenCounter = dyn Fn(&str) -> Result<usize>;
 
@@ -43,8 +49,11 @@ pub trait ModelSource {
     /// Its name in the registry.
     fn name(&self) -> &str;
 
-    /// Digest of what it computes: files and, where several are possible, the number type.
-    fn hash(&self) -> &str;
+    /// What decides its answers; found out without loading it.
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be read.
+    fn identity(&mut self) -> Result<Identity>;
 
     /// True for the built-in model: it gets its own short system messages and answers greedily,
     /// since it knows no others.
@@ -57,6 +66,23 @@ pub trait ModelSource {
     fn open(&mut self) -> Result<&mut dyn TextModel>;
 }
 
+/// What a model computes, and in which numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// SHA-256 over the files that decide, as `models verify` prints it.
+    pub hash: String,
+    pub dtype: String,
+}
+
+/// What answers are drawn with unless told otherwise; the built-in model answers greedily.
+pub fn default_sampling(is_micro: bool) -> Sampling {
+    if is_micro {
+        Sampling::GREEDY
+    } else {
+        Sampling::DEFAULT
+    }
+}
+
 /// What to enhance, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnhanceRequest {
@@ -65,7 +91,7 @@ pub struct EnhanceRequest {
     pub style: Style,
     /// Replaces the system message of kind and style.
     pub system_prompt: Option<String>,
-    /// `None`: [`Sampling::DEFAULT`], greedy for the built-in model.
+    /// `None`: [`default_sampling`].
     pub sampling: Option<Sampling>,
     pub seed: u64,
     pub max_new_tokens: usize,
@@ -89,6 +115,24 @@ impl EnhanceRequest {
             raw: false,
         }
     }
+
+    /// # Errors
+    /// `InvalidSpec` for an empty or oversized prompt and numbers out of range.
+    pub fn check(&self) -> Result<()> {
+        if self.prompt.trim().is_empty() {
+            fail!(InvalidSpec, "prompt is empty; it needs at least one word");
+        }
+        if self.prompt.len() > LONGEST_PROMPT_BYTES {
+            fail!(
+                InvalidSpec, "prompt has {} bytes; allowed: up to {LONGEST_PROMPT_BYTES}", self.prompt.len();
+                "image and video models read a few hundred words at most"
+            );
+        }
+        if self.max_new_tokens == 0 {
+            fail!(InvalidSpec, "max_tokens is 0; allowed: 1 or more");
+        }
+        self.sampling.map_or(Ok(()), |sampling| sampling.check())
+    }
 }
 
 /// Who made the enhanced prompt.
@@ -101,6 +145,14 @@ pub enum Source {
 }
 
 impl Source {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Rules => "rules",
+            Self::Original => "original",
+        }
+    }
+
     /// The name that older producers ask for.
     pub fn legacy_name(self) -> &'static str {
         match self {
@@ -130,6 +182,10 @@ pub struct Enhancement {
     pub model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_dtype: Option<String>,
+    /// True when that is the small model in the binary.
+    pub model_embedded: bool,
     /// `None` unless the model made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_generated: Option<usize>,
@@ -137,6 +193,22 @@ pub struct Enhancement {
     /// True when the answer came from disk.
     pub cached: bool,
     pub notes: Vec<String>,
+}
+
+impl Enhancement {
+    /// The fields as JSON; with `legacy_names`, `enhancement_source` in the words of older producers.
+    pub fn fields(&self, legacy_names: bool) -> Map<String, Value> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(self) else {
+            unreachable!("a struct of plain fields is a JSON object");
+        };
+        if legacy_names {
+            fields.insert(
+                "enhancement_source".into(),
+                self.enhancement_source.legacy_name().into(),
+            );
+        }
+        fields
+    }
 }
 
 /// Enhances prompts; holds what all requests share.
@@ -166,6 +238,13 @@ impl Enhancer {
         }
     }
 
+    /// One with the operator's prompts, cache and limits.
+    pub fn of(settings: &Settings, count_tokens: Box<TokenCounter>) -> Self {
+        let prompts = SystemPrompts::new(Some(settings.config_dir.clone()));
+        let limit = settings.enhance.time_limit.unwrap_or(TIME_LIMIT);
+        Self::new(prompts, Some(Cache::of(settings)), count_tokens).with_time_limit(limit)
+    }
+
     /// The same with another time limit for an answer; loading does not count.
     pub fn with_time_limit(self, time_limit: Duration) -> Self {
         Self { time_limit, ..self }
@@ -188,15 +267,26 @@ impl Enhancer {
         request: &EnhanceRequest,
         observer: &mut TextObserver<'_>,
     ) -> Result<Enhancement> {
-        check(request)?;
+        request.check()?;
         let start = Instant::now();
-        let (name, hash) = match &model {
-            Some(model) => (Some(model.name().to_string()), Some(model.hash().to_string())),
-            None => (None, None),
-        };
         let mut notes = Vec::new();
+        let (mut name, mut identity, mut is_micro) = (None, None, false);
         let made = match model {
-            Some(model) => self.ask(model, request, observer, &mut notes)?,
+            Some(model) => {
+                name = Some(model.name().to_string());
+                is_micro = model.is_micro();
+                match model.identity() {
+                    Ok(found) => {
+                        let made = self.ask(model, &found, request, observer, &mut notes)?;
+                        identity = Some(found);
+                        made
+                    }
+                    Err(e) => {
+                        notes.push(no_answer(model.name(), e)?);
+                        None
+                    }
+                }
+            }
             None => {
                 notes.push("no language model is configured".to_string());
                 None
@@ -218,7 +308,9 @@ impl Enhancer {
             quality_criteria: score.criteria,
             prompt_tokens,
             model: name,
-            model_hash: hash,
+            model_hash: identity.as_ref().map(|i| i.hash.clone()),
+            model_dtype: identity.map(|i| i.dtype),
+            model_embedded: is_micro,
             tokens_generated: made.tokens_generated,
             seed: request.seed,
             cached: made.cached,
@@ -230,11 +322,12 @@ impl Enhancer {
     fn ask(
         &self,
         model: &mut dyn ModelSource,
+        identity: &Identity,
         request: &EnhanceRequest,
         observer: &mut TextObserver<'_>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Made>> {
-        let key = self.key(model, request)?;
+        let key = self.key(model.is_micro(), identity, request)?;
         let cache = self.cache.as_ref().filter(|_| request.use_cache);
         let stored = cache.and_then(|cache| cache.get(&key));
         let cached = stored.is_some();
@@ -242,9 +335,8 @@ impl Enhancer {
             Some(answer) => answer,
             None => match self.answer(model, &key, observer) {
                 Ok(answer) => answer,
-                Err(e) if matches!(kind_of(&e), ErrorKind::Interrupted { .. }) => return Err(e),
                 Err(e) => {
-                    notes.push(format!("model `{}` gave no answer: {e:#}", model.name()));
+                    notes.push(no_answer(model.name(), e)?);
                     return Ok(None);
                 }
             },
@@ -254,14 +346,27 @@ impl Enhancer {
         {
             notes.push(format!("{e:#}"));
         }
-        let prompt = self.usable(&answer, request)?;
-        if prompt.is_none() {
+        let Some(prompt) = self.usable(&answer, request)? else {
             notes.push(format!(
                 "model `{}` gave an answer without a prompt in it",
                 model.name()
             ));
+            return Ok(None);
+        };
+        if model.is_micro() {
+            if !request.raw && kept_share(&request.prompt, &prompt) < MICRO_KEEPS_AT_LEAST {
+                notes.push(format!(
+                    "the built-in model `{}` knows only coloured shapes and lost the subject",
+                    model.name()
+                ));
+                return Ok(None);
+            }
+            notes.push(format!(
+                "made by the built-in model `{}`, which is very small and knows only coloured shapes",
+                model.name()
+            ));
         }
-        Ok(prompt.map(|prompt| Made {
+        Ok(Some(Made {
             prompt,
             source: Source::Model,
             tokens_generated: Some(answer.tokens_generated),
@@ -277,22 +382,16 @@ impl Enhancer {
         tidy::tidy(&answer.text, answer.is_complete, max_tokens, &*self.count_tokens)
     }
 
-    fn key(&self, model: &dyn ModelSource, request: &EnhanceRequest) -> Result<Key> {
+    fn key(&self, is_micro: bool, identity: &Identity, request: &EnhanceRequest) -> Result<Key> {
         let system_prompt = match &request.system_prompt {
             Some(text) => text.clone(),
-            None => self
-                .prompts
-                .get(request.target, request.style, model.is_micro())?,
-        };
-        let default = if model.is_micro() {
-            Sampling::GREEDY
-        } else {
-            Sampling::DEFAULT
+            None => self.prompts.get(request.target, request.style, is_micro)?,
         };
         Ok(Key {
-            model_hash: model.hash().to_string(),
+            model_hash: identity.hash.clone(),
+            model_dtype: identity.dtype.clone(),
             system_prompt,
-            sampling: request.sampling.unwrap_or(default),
+            sampling: request.sampling.unwrap_or(default_sampling(is_micro)),
             max_new_tokens: request.max_new_tokens,
             seed: request.seed,
             prompt: request.prompt.trim().to_string(),
@@ -353,18 +452,17 @@ impl Enhancer {
     }
 }
 
-fn check(request: &EnhanceRequest) -> Result<()> {
-    if request.prompt.trim().is_empty() {
-        fail!(InvalidSpec, "prompt is empty; it needs at least one word");
+/// The note about a model that failed.
+///
+/// # Errors
+/// The failure itself when it is an interruption, which nothing takes over from.
+fn no_answer(model: &str, error: anyhow::Error) -> Result<String> {
+    if matches!(kind_of(&error), ErrorKind::Interrupted { .. }) {
+        return Err(error);
     }
-    if request.prompt.len() > LONGEST_PROMPT_BYTES {
-        fail!(
-            InvalidSpec, "prompt has {} bytes; allowed: up to {LONGEST_PROMPT_BYTES}", request.prompt.len();
-            "image and video models read a few hundred words at most"
-        );
-    }
-    if request.max_new_tokens == 0 {
-        fail!(InvalidSpec, "max_tokens is 0; allowed: 1 or more");
-    }
-    request.sampling.map_or(Ok(()), |sampling| sampling.check())
+    let way_out = hint_of(&error).map(|hint| format!("; hint: {hint}"));
+    Ok(format!(
+        "model `{model}` gave no answer: {error:#}{}",
+        way_out.unwrap_or_default()
+    ))
 }

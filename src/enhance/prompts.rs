@@ -1,6 +1,6 @@
 //! System messages: data files per kind and style, the operator's before the built-in ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -61,28 +61,49 @@ impl SystemPrompts {
         Ok(text.trim().replace("{tokens}", &tokens.to_string()))
     }
 
+    /// The operator's message for conversations; `None`: the model's template has its own.
+    ///
+    /// # Errors
+    /// As [`SystemPrompts::get`].
+    pub fn chat(&self, unrestricted: bool) -> Result<Option<String>> {
+        let name = if unrestricted {
+            "chat-unrestricted.txt"
+        } else {
+            "chat.txt"
+        };
+        Ok(self.operators(name)?.map(|text| text.trim().to_string()))
+    }
+
     fn operators(&self, name: &str) -> Result<Option<String>> {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(None);
         };
-        match std::fs::metadata(&path) {
-            Ok(found) if found.len() <= LONGEST_BYTES => (),
-            Ok(found) => fail!(
-                Config, "system prompt `{}` has {} bytes; allowed: up to {LONGEST_BYTES}", path.display(), found.len();
-                "a few hundred words are plenty"
-            ),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e).with_context(|| format!("reading `{}`", path.display())),
-        }
-        let bytes = std::fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
-        let Ok(text) = String::from_utf8(bytes) else {
-            fail!(Config, "system prompt `{}` is not UTF-8", path.display(); "save it as UTF-8");
-        };
-        if text.trim().is_empty() {
-            fail!(Config, "system prompt `{}` is empty", path.display(); "remove the file to use the built-in one");
-        }
-        Ok(Some(text))
+        read(&path)
     }
+}
+
+/// A file that holds a system message; `None` when there is no such file.
+///
+/// # Errors
+/// `Config` when it is empty, too large or not UTF-8; `Io` when it cannot be read.
+pub fn read(path: &Path) -> Result<Option<String>> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() <= LONGEST_BYTES => (),
+        Ok(found) => fail!(
+            Config, "system prompt `{}` has {} bytes; allowed: up to {LONGEST_BYTES}", path.display(), found.len();
+            "a few hundred words are plenty"
+        ),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("reading `{}`", path.display())),
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let Ok(text) = String::from_utf8(bytes) else {
+        fail!(Config, "system prompt `{}` is not UTF-8", path.display(); "save it as UTF-8");
+    };
+    if text.trim().is_empty() {
+        fail!(Config, "system prompt `{}` is empty", path.display(); "remove the file to use the built-in one");
+    }
+    Ok(Some(text))
 }
 
 fn file_name(kind: Kind, style: Style, micro: bool) -> String {

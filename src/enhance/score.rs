@@ -116,10 +116,18 @@ pub fn score(kind: Kind, original: &str, enhanced: &str, tokens: usize) -> Score
 }
 
 fn keeps_subject(original: &str, enhanced: &str) -> bool {
+    kept_share(original, enhanced) >= 0.8
+}
+
+/// The share of the original's content words that the enhanced prompt has, 0 to 1; 1 when there are none.
+pub fn kept_share(original: &str, enhanced: &str) -> f64 {
     let stem = |word: String| word.strip_suffix('s').map_or(word.clone(), str::to_string);
     let wanted: BTreeSet<String> = content_words(original).map(stem).collect();
     let there: BTreeSet<String> = words(enhanced).into_iter().map(stem).collect();
-    5 * wanted.intersection(&there).count() >= 4 * wanted.len()
+    if wanted.is_empty() {
+        return 1.0;
+    }
+    wanted.intersection(&there).count() as f64 / wanted.len() as f64
 }
 
 fn content_words(text: &str) -> impl Iterator<Item = String> {

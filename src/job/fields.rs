@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::messages;
 use super::node::{Node, Value};
 use crate::config::shown;
 
@@ -32,6 +33,8 @@ pub(super) enum Content {
     },
     /// One text or a list of texts.
     Texts,
+    /// The turns of a conversation.
+    Messages,
 }
 
 /// One field under its canonical name.
@@ -148,6 +151,23 @@ pub(super) static FIELDS: &[Field] = &[
     option("reference_strength", &[], real(0.0, 1.0)),
     option("strength", &[], real(0.0, 1.0)),
     option("lora", &[], Content::Texts),
+    any(Home::Top, "messages", &[], Content::Messages),
+    top("enhanced_prompt", &[], Content::Text),
+    option("temperature", &[], real(0.0, 10.0)),
+    option("top_p", &["topP"], real(0.001, 1.0)),
+    option("top_k", &["topK"], whole(0, 1_000_000)),
+    option("repetition_penalty", &["repetitionPenalty"], real(0.1, 10.0)),
+    option("max_tokens", &["max_new_tokens", "maxTokens"], whole(1, 32_768)),
+    option("system_prompt", &["systemPrompt"], Content::Text),
+    option("enhance_for", &["enhanceFor"], Content::Text),
+    option("legacy_names", &[], Content::Bool),
+    any(
+        Home::Metadata,
+        "conversation_id",
+        &["conversationId"],
+        Content::Text,
+    ),
+    any(Home::Metadata, "message_id", &["messageId"], Content::Text),
     any(Home::Metadata, "session_id", &[], Content::Text),
     any(Home::Metadata, "enhancement_type", &[], Content::Text),
 ];
@@ -178,6 +198,7 @@ pub(super) fn read(content: Content, node: &Node, lenient: bool) -> Result<Read,
         (Content::Bool, Value::Bool(b)) => exact((*b).into()),
         (Content::Texts, Value::Text(t)) => exact(vec![checked_text(t)?].into()),
         (Content::Texts, Value::List(items)) => exact(texts(items)?),
+        (Content::Messages, Value::List(items)) => messages::read(items, lenient),
         (Content::Integer { .. } | Content::OneOf(_) | Content::Real { .. }, Value::Number(n)) => {
             exact(number(content, n)?)
         }
@@ -221,6 +242,7 @@ pub(super) fn check(content: Content, json: &Json) -> Result<(), String> {
         (Content::Text, Json::String(t)) => checked_text(t).map(drop),
         (Content::Id, Json::String(t)) => checked_id(t).map(drop),
         (_, Json::Number(n)) => number(content, &n.to_string()).map(drop),
+        (Content::Messages, Json::Array(turns)) => messages::check(turns),
         (Content::Texts, Json::Array(items)) => items
             .iter()
             .filter_map(Json::as_str)
@@ -229,7 +251,7 @@ pub(super) fn check(content: Content, json: &Json) -> Result<(), String> {
     }
 }
 
-fn checked_text(text: &str) -> Result<&str, String> {
+pub(super) fn checked_text(text: &str) -> Result<&str, String> {
     if text.contains('\0') {
         return Err("holds a NUL character".into());
     }
@@ -329,5 +351,6 @@ pub(super) fn allowed(content: Content) -> String {
         }
         Content::Real { min, max } => format!("a number from {min} to {max}"),
         Content::Texts => "text or a list of texts".into(),
+        Content::Messages => "a list of {role, content}".into(),
     }
 }

@@ -87,6 +87,29 @@ pub struct JobKind {
     pub built: bool,
 }
 
+impl JobKind {
+    /// Whether pictures or videos come out.
+    pub fn draws(&self) -> bool {
+        matches!(self.family, Family::Sdxl | Family::Wan)
+    }
+
+    /// Whether it answers a conversation.
+    pub fn converses(&self) -> bool {
+        self.family == Family::Qwen && self.name != ENHANCE
+    }
+
+    /// Whether it makes a better prompt, for itself or as its result.
+    pub fn enhances(&self) -> bool {
+        self.enhanced || self.name == ENHANCE
+    }
+}
+
+/// The type whose result is a better prompt.
+pub const ENHANCE: &str = "chat_enhance";
+
+/// The type that answers without the default restraint, by the operator's leave.
+pub const UNRESTRICTED: &str = "chat_unrestricted";
+
 const MB: u64 = 1_000_000;
 
 const SDXL: JobKind = JobKind {
@@ -128,7 +151,7 @@ const VIDEO: JobKind = JobKind {
 };
 
 const CHAT: JobKind = JobKind {
-    name: "chat_enhance",
+    name: ENHANCE,
     family: Family::Qwen,
     output: Output::Text,
     steps: 0,
@@ -137,7 +160,6 @@ const CHAT: JobKind = JobKind {
     height: 0,
     frames: 0,
     limit_bytes: MB,
-    built: false,
     ..SDXL
 };
 
@@ -172,14 +194,12 @@ pub static KINDS: &[JobKind] = &[
     JobKind {
         name: "image7b_fast_enhanced",
         enhanced: true,
-        built: false,
         limit_bytes: 20 * MB,
         ..IMAGE
     },
     JobKind {
         name: "image7b_high_enhanced",
         enhanced: true,
-        built: false,
         steps: 50,
         guidance_scale: 7.5,
         limit_bytes: 20 * MB,
@@ -189,7 +209,6 @@ pub static KINDS: &[JobKind] = &[
         name: "video7b_fast_enhanced",
         aliases: &[],
         enhanced: true,
-        built: false,
         limit_bytes: 100 * MB,
         ..VIDEO
     },
@@ -197,7 +216,6 @@ pub static KINDS: &[JobKind] = &[
         name: "video7b_high_enhanced",
         aliases: &[],
         enhanced: true,
-        built: false,
         crf: 18,
         steps: 50,
         guidance_scale: 7.5,
@@ -210,7 +228,7 @@ pub static KINDS: &[JobKind] = &[
         ..CHAT
     },
     JobKind {
-        name: "chat_unrestricted",
+        name: UNRESTRICTED,
         ..CHAT
     },
     JobKind {
@@ -248,7 +266,7 @@ pub fn all_names() -> Vec<&'static str> {
 /// Message and hint about a type that does not exist; the caller puts the field before it.
 pub fn unknown(name: &str) -> (String, String) {
     let message = format!(
-        "is `{}`, it must be one of {} (more types come with later builds)",
+        "is `{}`, it must be one of {}",
         shown(name),
         built_names().join(", ")
     );
@@ -302,17 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_types_that_draw_are_built() {
-        assert_eq!(
-            built_names(),
-            [
-                "sdxl_image_fast",
-                "sdxl_image_high",
-                "image_fast",
-                "image_high",
-                "video_fast",
-                "video_high"
-            ]
-        );
+    fn every_type_is_built() {
+        assert_eq!(built_names().len(), KINDS.len());
     }
 }

@@ -11,14 +11,17 @@ use serde_json::Value;
 
 mod fields;
 pub mod kinds;
+mod messages;
 pub mod negatives;
 mod node;
 mod options;
 mod parse;
 mod resolve;
+mod resolve_text;
 mod resolve_video;
 
 pub use kinds::{Family, Format, JobKind, Output};
+pub use messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use parse::{MAX_SPEC_BYTES, Origin, parse};
 pub use resolve::{CountTokens, resolve};
 
@@ -37,6 +40,12 @@ pub struct JobSpec {
     pub model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// What a language model made of `prompt`: with it an enhanced job asks none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enhanced_prompt: Option<String>,
+    /// A conversation, oldest turn first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Turn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +122,24 @@ pub struct Options {
     pub strength: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// The job type that a prompt is enhanced for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enhance_for: Option<String>,
+    /// Names `enhancement_source` as older producers do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legacy_names: Option<bool>,
 }
 
 impl Options {
@@ -158,6 +185,50 @@ pub enum Work {
     Images(Images),
     /// A video with WAN, or pictures of one frame each, one per seed.
     Video(Video),
+    /// The same from a prompt that a language model enhances first.
+    EnhancedVideo(Box<Enhancing>, Video),
+    /// A better prompt.
+    Enhance(Enhancing),
+    /// An answer in a conversation.
+    Chat(Chat),
+    /// What this installation has and holds, in numbers.
+    Admin,
+}
+
+/// A prompt on its way to a better one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enhancing {
+    pub prompt: String,
+    /// The job type that it is for.
+    pub target: String,
+    /// `manual`, `cinematic` or `custom`.
+    pub style: String,
+    pub answering: Answering,
+    /// The language model's registry name; `None` when none is routed.
+    pub model: Option<String>,
+    /// The better prompt, when the spec has it.
+    pub known: Option<String>,
+    pub legacy_names: bool,
+}
+
+/// A conversation that waits for its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chat {
+    /// Oldest first; the newest is the user's.
+    pub turns: Vec<Turn>,
+    pub answering: Answering,
+    pub unrestricted: bool,
+}
+
+/// How a language model answers. `None`: as it does by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answering {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<u32>,
+    pub repetition_penalty: Option<f64>,
+    pub max_tokens: Option<u32>,
+    pub system_prompt: Option<String>,
 }
 
 /// What every job that denoises has.
@@ -234,7 +305,16 @@ impl ResolvedJob {
     pub fn diffusion(&self) -> Option<&Diffusion> {
         match &self.work {
             Work::Images(images) => Some(&images.diffusion),
-            Work::Video(video) => Some(&video.diffusion),
+            Work::Video(video) | Work::EnhancedVideo(_, video) => Some(&video.diffusion),
+            Work::Enhance(_) | Work::Chat(_) | Work::Admin => None,
+        }
+    }
+
+    /// The part that every WAN job has.
+    pub fn video(&self) -> Option<&Video> {
+        match &self.work {
+            Work::Video(video) | Work::EnhancedVideo(_, video) => Some(video),
+            _ => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use super::kinds::ENHANCE;
 use super::{Family, Format, JobKind, JobSpec, Output};
 use crate::config::shown;
 use crate::fail;
@@ -15,6 +16,9 @@ use crate::schedulers;
 pub(super) fn refuse_foreign(kind: &JobKind, spec: &JobSpec) -> Result<()> {
     let o = &spec.config;
     let (sdxl, wan) = (kind.family == Family::Sdxl, kind.family == Family::Wan);
+    let (draws, talks) = (kind.draws(), kind.family == Family::Qwen);
+    let answers = talks || kind.enhanced;
+    let any = talks || draws;
     let video = kind.output == Output::Mp4;
     let several = o.num_images.is_some_and(|n| n > 1);
     let frames = o.frames.is_some_and(|n| n > 1 || sdxl);
@@ -31,6 +35,44 @@ pub(super) fn refuse_foreign(kind: &JobKind, spec: &JobSpec) -> Result<()> {
         ("config.strength", o.strength.is_some(), sdxl),
         ("compel_enabled", spec.compel_enabled == Some(true), sdxl),
         ("compel_weights", compel_weights(spec), sdxl),
+        ("model", spec.model.is_some(), any),
+        ("prompt", spec.prompt.is_some(), any),
+        ("negative_prompt", spec.negative_prompt.is_some(), draws),
+        ("expect", spec.expect.is_some(), draws),
+        ("messages", !spec.messages.is_empty(), kind.converses()),
+        ("enhanced_prompt", spec.enhanced_prompt.is_some(), kind.enhanced),
+        ("config.num_images", o.num_images.is_some(), draws),
+        ("config.seed", o.seed.is_some(), any),
+        ("config.steps", o.steps.is_some(), draws),
+        ("config.guidance_scale", o.guidance_scale.is_some(), draws),
+        ("config.width", o.width.is_some(), draws),
+        ("config.height", o.height.is_some(), draws),
+        ("config.scheduler", o.scheduler.is_some(), draws),
+        ("config.auto_negative", o.auto_negative.is_some(), draws),
+        ("config.truncate_prompt", o.truncate_prompt.is_some(), draws),
+        ("config.deterministic", o.deterministic.is_some(), draws),
+        ("config.frames", o.frames.is_some(), draws),
+        ("config.vae_tiling", o.vae_tiling.is_some(), draws),
+        ("config.format", o.format.is_some(), draws),
+        ("config.image", o.image.is_some(), draws),
+        ("config.reference_strength", o.reference_strength.is_some(), draws),
+        ("config.lora", !o.lora.is_empty(), draws),
+        ("config.temperature", o.temperature.is_some(), answers),
+        ("config.top_p", o.top_p.is_some(), answers),
+        ("config.top_k", o.top_k.is_some(), answers),
+        (
+            "config.repetition_penalty",
+            o.repetition_penalty.is_some(),
+            answers,
+        ),
+        ("config.max_tokens", o.max_tokens.is_some(), answers),
+        ("config.system_prompt", o.system_prompt.is_some(), answers),
+        ("config.legacy_names", o.legacy_names.is_some(), kind.enhances()),
+        (
+            "config.enhance_for",
+            o.enhance_for.is_some(),
+            kind.name == ENHANCE,
+        ),
     ];
     match table.iter().find(|(_, given, taken)| *given && !taken) {
         Some((name, ..)) => {

@@ -5,9 +5,11 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::fields::{self, FIELDS, Home, MAX_SEED};
+use super::resolve_text::{chat, enhancing};
 use super::resolve_video::{video, write_out};
 use super::{
-    Diffusion, Family, Images, JobKind, JobSpec, Options, ResolvedJob, Work, kinds, negatives, options,
+    Diffusion, Family, Images, JobKind, JobSpec, Options, Output, ResolvedJob, Work, kinds, negatives,
+    options,
 };
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind};
@@ -50,6 +52,7 @@ pub(super) struct Asked<'a> {
     pub spec: &'a JobSpec,
     pub kind: &'static JobKind,
     pub model: &'a ModelSpec,
+    pub registry: &'a Registry,
     pub settings: &'a Settings,
     pub count_tokens: &'a CountTokens<'a>,
 }
@@ -66,24 +69,26 @@ fn resolve_named(
     let mut notes = spec.notes.clone();
     options::refuse_foreign(kind, spec)?;
     options::refuse_unbuilt(kind, spec, &mut notes)?;
-    let asked = Asked {
-        spec,
-        kind,
-        model: &model,
-        settings,
-        count_tokens,
-    };
-    let (seeds, seed_drawn) = seeds(&spec.config)?;
-    let work = match kind.family {
-        Family::Sdxl => Work::Images(images(&asked, &mut notes)?),
-        Family::Wan => Work::Video(video(&asked, &mut notes)?),
-        Family::Qwen | Family::None => return Err(not_built(kind.name)),
+    let (seeds, seed_drawn) = seeds(kind, &spec.config)?;
+    let work = match &model {
+        None => Work::Admin,
+        Some(model) => {
+            let asked = Asked {
+                spec,
+                kind,
+                model,
+                registry,
+                settings,
+                count_tokens,
+            };
+            work(&asked, &mut notes)?
+        }
     };
     let mut job = ResolvedJob {
         id: id.into(),
         type_name,
         kind,
-        model: Some(model.name),
+        model: model.map(|m| m.name),
         seeds,
         seed_drawn,
         notes,
@@ -95,6 +100,20 @@ fn resolve_named(
     Ok(job)
 }
 
+fn work(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Work> {
+    Ok(match asked.kind.family {
+        Family::Sdxl => Work::Images(images(asked, notes)?),
+        Family::Wan if asked.kind.enhanced => {
+            let enhancing = Box::new(enhancing(asked)?);
+            Work::EnhancedVideo(enhancing, video(asked, notes)?)
+        }
+        Family::Wan => Work::Video(video(asked, notes)?),
+        Family::Qwen if asked.kind.name == kinds::ENHANCE => Work::Enhance(enhancing(asked)?),
+        Family::Qwen => Work::Chat(chat(asked, notes)?),
+        Family::None => Work::Admin,
+    })
+}
+
 /// The spec with every default written out: replaying it gives the same job.
 fn canonical(job: &ResolvedJob) -> JobSpec {
     let mut spec = JobSpec {
@@ -104,9 +123,9 @@ fn canonical(job: &ResolvedJob) -> JobSpec {
         ..job.spec.clone()
     };
     let config = &mut spec.config;
-    config.num_images = Some(job.seeds.len() as u32);
     config.seed = job.seeds.first().copied();
     if let Some(diffusion) = job.diffusion() {
+        config.num_images = Some(job.seeds.len() as u32);
         config.steps = Some(diffusion.steps);
         config.guidance_scale = Some(diffusion.guidance_scale);
         config.width = Some(diffusion.width);
@@ -120,7 +139,8 @@ fn canonical(job: &ResolvedJob) -> JobSpec {
             config.truncate_prompt = Some(images.truncate_prompt);
             config.deterministic = Some(images.deterministic);
         }
-        Work::Video(video) => write_out(video, job.kind, config),
+        Work::Video(video) | Work::EnhancedVideo(_, video) => write_out(video, job.kind, config),
+        Work::Enhance(_) | Work::Chat(_) | Work::Admin => {}
     }
     spec
 }
@@ -149,9 +169,7 @@ pub(super) fn diffusion(
         ..
     } = asked;
     let config = &spec.config;
-    let Some(prompt) = spec.prompt.clone() else {
-        fail!(InvalidSpec, "prompt is missing"; "give a prompt");
-    };
+    let prompt = prompt(spec)?;
     policy::check_job(
         &prompt,
         spec.negative_prompt.as_deref(),
@@ -163,8 +181,12 @@ pub(super) fn diffusion(
         options::check_scheduler(name, kind)?;
     }
     let negative = negative(asked, &prompt, notes)?;
+    if let Some(enhanced) = &spec.enhanced_prompt {
+        policy::check(&[&prompt, enhanced], settings.content_mode, has_reference)
+            .context("enhanced_prompt")?;
+    }
     Ok(Diffusion {
-        prompt,
+        prompt: spec.enhanced_prompt.clone().unwrap_or(prompt),
         negative_prompt: negative.text,
         auto_negative: negative.automatic,
         steps: config.steps.unwrap_or(kind.steps),
@@ -176,6 +198,15 @@ pub(super) fn diffusion(
     })
 }
 
+/// # Errors
+/// `InvalidSpec` without one.
+pub(super) fn prompt(spec: &JobSpec) -> Result<String> {
+    match &spec.prompt {
+        Some(prompt) => Ok(prompt.clone()),
+        None => fail!(InvalidSpec, "prompt is missing"; "give a prompt"),
+    }
+}
+
 /// Every range and form again: flags do not come through the parser.
 fn check_values(spec: &JobSpec) -> Result<()> {
     let o = &spec.config;
@@ -185,6 +216,9 @@ fn check_values(spec: &JobSpec) -> Result<()> {
         ("flow_shift", o.flow_shift),
         ("reference_strength", o.reference_strength),
         ("strength", o.strength),
+        ("temperature", o.temperature),
+        ("top_p", o.top_p),
+        ("repetition_penalty", o.repetition_penalty),
     ];
     for (name, value) in reals {
         if let Some(v) = value.filter(|v| !v.is_finite()) {
@@ -207,18 +241,24 @@ fn check_values(spec: &JobSpec) -> Result<()> {
     Ok(())
 }
 
-fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKind, ModelSpec)> {
+/// Type and model; no model for the types that use none.
+fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKind, Option<ModelSpec>)> {
     if let Some(name) = &spec.job_type {
         let kind = named_kind(name)?;
+        if kind.family == Family::None {
+            return Ok((name.clone(), kind, None));
+        }
         let model = match &spec.model {
             Some(model) => registry.find(model)?,
             None => routed(kind, registry)?,
         };
         fits(kind, &model)?;
-        return Ok((name.clone(), kind, model));
+        return Ok((name.clone(), kind, Some(model)));
     }
     let model = spec.model.as_deref().map(|m| registry.find(m)).transpose()?;
+    let talks = !spec.messages.is_empty();
     let type_name = match model.as_ref().map(|m| m.family) {
+        _ if talks => "chat_conversation",
         Some(ModelFamily::Wan) => "video_fast",
         Some(ModelFamily::Qwen) => "chat_enhance",
         _ => "sdxl_image_fast",
@@ -228,7 +268,8 @@ fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKi
         Some(model) => model,
         None => routed(kind, registry)?,
     };
-    Ok((type_name.into(), kind, model))
+    fits(kind, &model)?;
+    Ok((type_name.into(), kind, Some(model)))
 }
 
 fn named_kind(name: &str) -> Result<&'static JobKind> {
@@ -253,6 +294,11 @@ fn not_built(type_name: &str) -> anyhow::Error {
 
 fn routed(kind: &JobKind, registry: &Registry) -> Result<ModelSpec> {
     match registry.route(kind.name) {
+        // Where this one's files are missing, rules take over.
+        Some(model) if kind.name == kinds::ENHANCE => registry
+            .entry(model)
+            .cloned()
+            .map_or_else(|| registry.find(model), Ok),
         Some(model) => registry.find(model),
         None => fail!(Config, "no model is routed to type `{}`", kind.name;
             "name one under [routes] in models.toml or with --model"),
@@ -274,10 +320,15 @@ fn fits(kind: &JobKind, model: &ModelSpec) -> Result<()> {
     Ok(())
 }
 
-fn seeds(o: &Options) -> Result<(Vec<u64>, bool)> {
+fn seeds(kind: &JobKind, o: &Options) -> Result<(Vec<u64>, bool)> {
+    if kind.output == Output::Json {
+        return Ok((Vec::new(), false));
+    }
     let count = u64::from(o.num_images.unwrap_or(1));
     let (first, drawn) = match o.seed {
         Some(seed) => (seed, false),
+        // The same request without a seed shall find its answer in the cache.
+        None if kind.name == kinds::ENHANCE => (0, false),
         None => (draw_seed(count), true),
     };
     match first.checked_add(count - 1) {

@@ -154,7 +154,8 @@ impl Manifest {
 
     /// A1111's `parameters` text for one image, as its readers and those of its successors parse it.
     pub fn parameters(&self, index: usize) -> String {
-        let prompt = self.spec.prompt.as_deref().unwrap_or_default();
+        let drawn = self.spec.enhanced_prompt.as_ref().or(self.spec.prompt.as_ref());
+        let prompt = drawn.map(String::as_str).unwrap_or_default();
         let mut lines = vec![prompt.to_string()];
         if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
             lines.push(format!("Negative prompt: {negative}"));
@@ -212,6 +213,7 @@ pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
         job_type: job.spec.job_type.clone(),
         model: job.spec.model.clone(),
         prompt: job.spec.prompt.clone(),
+        enhanced_prompt: job.spec.enhanced_prompt.clone(),
         negative_prompt: job.spec.negative_prompt.clone(),
         compel_enabled: job.spec.compel_enabled,
         compel_weights: job.spec.compel_weights.clone(),

@@ -1,13 +1,15 @@
-//! A pipeline without weights: draws a gradient that depends on prompt and seed.
+//! Pipelines without weights: one draws a gradient that depends on prompt and seed, one answers with
+//! what it was told.
 //!
-//! It lets commands, callbacks and queues be tested in milliseconds. Reached only through a
-//! registry entry with `family = "mock"`; nothing it draws is passed off as a model's work.
+//! They let commands, callbacks and queues be tested in milliseconds. Reached only through a
+//! registry entry with `family = "mock"`; nothing of theirs is passed off as a model's work.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::qwen::{FinishReason, Message, TextModel, TextObserver, TextOutput, TextRequest};
 use super::{
     Event, ImageOutput, ImagePipeline, ImageRequest, Observer, VideoOutput, VideoPipeline, VideoRequest,
 };
@@ -88,4 +90,74 @@ fn gradient(request: &ImageRequest, seed: u64) -> Frame {
         }
     }
     Frame::new(width as u32, height as u32, rgb)
+}
+
+/// Answers with the newest turn, a word a token; behind `rot13:` deciphered, so that a test can
+/// have an answer that differs from every prompt; to `silence` with nothing.
+#[derive(Debug)]
+pub struct MockText {
+    name: String,
+}
+
+impl MockText {
+    const CONTEXT_TOKENS: usize = 2048;
+
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+impl TextModel for MockText {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn hash(&self) -> &str {
+        "mock"
+    }
+
+    fn context_tokens(&self) -> usize {
+        Self::CONTEXT_TOKENS
+    }
+
+    fn count_tokens(&self, messages: &[Message]) -> Result<usize> {
+        let words = |m: &Message| m.content.split_whitespace().count();
+        Ok(messages.iter().map(words).sum())
+    }
+
+    fn generate(&mut self, request: &TextRequest, observer: &mut TextObserver<'_>) -> Result<TextOutput> {
+        let start = Instant::now();
+        let asked = request.messages.last().map_or("", |m| m.content.trim());
+        let whole = match asked.strip_prefix("rot13:") {
+            Some(ciphered) => ciphered.chars().map(rot13).collect(),
+            None if asked == "silence" => String::new(),
+            None => asked.to_string(),
+        };
+        let words: Vec<&str> = whole.split_whitespace().collect();
+        let said = &words[..words.len().min(request.max_new_tokens)];
+        for word in said {
+            observer(word)?;
+        }
+        Ok(TextOutput {
+            text: said.join(" "),
+            prompt_tokens: self.count_tokens(&request.messages)?,
+            tokens_generated: said.len(),
+            finish_reason: if said.len() < words.len() {
+                FinishReason::Length
+            } else {
+                FinishReason::Stop
+            },
+            prefill: Duration::ZERO,
+            decode: start.elapsed(),
+        })
+    }
+}
+
+fn rot13(c: char) -> char {
+    let turn = |first: u8| char::from((c as u8 - first + 13) % 26 + first);
+    match c {
+        'a'..='z' => turn(b'a'),
+        'A'..='Z' => turn(b'A'),
+        other => other,
+    }
 }

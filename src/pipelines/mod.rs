@@ -20,8 +20,8 @@ pub mod video;
 pub mod wan;
 
 pub use open::{
-    LoadOptions, model_hash, native_size_px, open, open_video, takes_references, token_counter, verify,
-    weights_bytes,
+    LoadOptions, clip_token_counter, model_hash, native_size_px, open, open_text, open_video,
+    takes_references, token_counter, verify, weights_bytes,
 };
 pub use video::{References, VideoOutput, VideoPipeline, VideoRequest};
 

@@ -6,7 +6,9 @@ use anyhow::Result;
 use burn::tensor::Device;
 
 use super::digest::Digests;
-use super::mock::MockPipeline;
+use super::embedded::MICRO_QWEN;
+use super::mock::{MockPipeline, MockText};
+use super::qwen::{self, QwenPipeline, TextModel};
 use super::sdxl::SdxlPipeline;
 use super::sdxl::parts::{COMPONENTS, Layout};
 use super::video::VideoPipeline;
@@ -16,7 +18,8 @@ use crate::device::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::registry::{ModelFamily, ModelSpec, Source};
-use crate::weights::Report;
+use crate::tokenizers::clip::ClipTokenizer;
+use crate::weights::{ModelFiles, Report};
 
 /// Where and how to load.
 #[derive(Debug, Clone)]
@@ -43,6 +46,9 @@ impl LoadOptions {
                 )
                 .into()
             }),
+            (None, None) if spec.family == ModelFamily::Qwen => {
+                Ok(QwenPipeline::default_precision(&self.device))
+            }
             (None, None) => Ok(Precision::default_for(&self.device)),
         }
     }
@@ -87,6 +93,30 @@ pub fn open_video(
     }
 }
 
+/// Loads a model that answers in words.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_text(
+    spec: &ModelSpec,
+    options: &LoadOptions,
+    observer: &mut Observer<'_>,
+) -> Result<Box<dyn TextModel>> {
+    check_pins(spec, options.cache_dir.as_deref())?;
+    let precision = options.precision_for(spec)?;
+    observer(Event::Stage("load"))?;
+    match spec.family {
+        ModelFamily::Qwen => {
+            let hash = model_hash(spec, options.cache_dir.as_deref())?;
+            let files = qwen_files(spec)?;
+            let model = QwenPipeline::load(&files, &spec.name, &hash, &options.device, precision)?;
+            Ok(Box::new(model))
+        }
+        ModelFamily::Mock => Ok(Box::new(MockText::new(&spec.name))),
+        family => Err(not_built(spec, family)),
+    }
+}
+
 /// Accounts for every tensor of a model, reading only headers.
 ///
 /// # Errors
@@ -95,8 +125,8 @@ pub fn verify(spec: &ModelSpec) -> Result<Vec<Report>> {
     match spec.family {
         ModelFamily::Sdxl => Layout::of(spec)?.verify(),
         ModelFamily::Wan => wan::parts::Layout::of(spec)?.verify(),
+        ModelFamily::Qwen => Ok(vec![QwenPipeline::verify(&qwen_files(spec)?, &spec.name)?]),
         ModelFamily::Mock => Ok(Vec::new()),
-        family => Err(not_built(spec, family)),
     }
 }
 
@@ -131,7 +161,8 @@ pub fn weights_bytes(spec: &ModelSpec) -> Result<WeightsBytes> {
             let size = |component: &&str| Ok(layout.checkpoint(component)?.size_bytes());
             wan::parts::COMPONENTS.iter().map(size).collect::<Result<_>>()?
         }
-        ModelFamily::Qwen | ModelFamily::Mock => Vec::new(),
+        ModelFamily::Qwen => vec![qwen_files(spec)?.checkpoint(qwen::ROOT)?.size_bytes()],
+        ModelFamily::Mock => Vec::new(),
     };
     Ok(WeightsBytes {
         total: sizes.iter().sum(),
@@ -173,8 +204,21 @@ pub fn token_counter(spec: &ModelSpec) -> Result<Box<CountTokens>> {
             let tokenizer = wan::parts::Layout::of(spec)?.tokenizer()?;
             Ok(Box::new(move |text| Ok(tokenizer.encode(text, false)?.len())))
         }
-        _ => Ok(Box::new(|text| Ok(text.split_whitespace().count()))),
+        ModelFamily::Qwen => {
+            let tokenizer = QwenPipeline::tokenizer(&qwen_files(spec)?)?;
+            Ok(Box::new(move |text| Ok(tokenizer.encode(text)?.len())))
+        }
+        ModelFamily::Mock => Ok(Box::new(|text| Ok(text.split_whitespace().count()))),
     }
+}
+
+/// Counts the tokens of CLIP's own vocabulary, the measure of every enhanced prompt.
+///
+/// # Errors
+/// When the vocabulary in the binary cannot be read.
+pub fn clip_token_counter() -> Result<Box<CountTokens>> {
+    let tokenizer = ClipTokenizer::embedded(&Default::default())?;
+    Ok(Box::new(move |text| tokenizer.count(text)))
 }
 
 /// SHA-256 over everything that decides what a model computes, in hexadecimal.
@@ -187,6 +231,11 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
     let mut digests = Digests::open(cache_dir);
     match (&spec.family, &spec.source) {
         (ModelFamily::Mock, _) => Ok(Digests::of_bytes(b"mock")),
+        (ModelFamily::Qwen, _) => {
+            let files = qwen_files(spec)?;
+            let names = QwenPipeline::deciding(&files)?;
+            digests.of_all(&files, &names)
+        }
         (_, Source::SingleFile { path, .. }) => digests.of_file(path),
         (ModelFamily::Wan, _) => {
             let layout = wan::parts::Layout::of(spec)?;
@@ -198,6 +247,18 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
             let names = files.deciding(&COMPONENTS)?;
             digests.of_all(&files, &names)
         }
+    }
+}
+
+/// A language model needs its tokenizer and template, so it is a folder or built in.
+fn qwen_files(spec: &ModelSpec) -> Result<ModelFiles> {
+    match &spec.source {
+        Source::Embedded => Ok(MICRO_QWEN),
+        Source::Folder(root) => Ok(ModelFiles::Folder(root.clone())),
+        Source::SingleFile { path, .. } => fail!(
+            BadInput, "model `{}`: `{}` is one file; a language model is a folder", spec.name, path.display();
+            "name the Hugging Face folder with config.json, tokenizer.json and *.safetensors"
+        ),
     }
 }
 

@@ -12,8 +12,10 @@ use burn::tensor::Device;
 use super::needs;
 use crate::config::Settings;
 use crate::device::{self, DeviceChoice, Precision};
+use crate::enhance::Identity;
 use crate::fail;
 use crate::memory::{Budget, DeviceMemory, Need, Pressure, Release, Report, Rescue, Resident, Running};
+use crate::pipelines::qwen::TextModel;
 use crate::pipelines::wan::Residency;
 use crate::pipelines::{self, ImagePipeline, LoadOptions, Observer, VideoPipeline};
 use crate::registry::{ModelFamily, ModelSpec};
@@ -22,6 +24,7 @@ use crate::registry::{ModelFamily, ModelSpec};
 pub enum Pipeline {
     Image(Box<dyn ImagePipeline>),
     Video(Box<dyn VideoPipeline>),
+    Text(Box<dyn TextModel>),
 }
 
 /// Which of its abilities a job needs of a model.
@@ -29,6 +32,7 @@ pub enum Pipeline {
 pub enum Ability {
     Image,
     Video,
+    Text,
 }
 
 /// A model in memory and the facts about it that a result must name.
@@ -156,6 +160,27 @@ impl Loader {
         Ok((&mut kept.loaded, time))
     }
 
+    /// Opens the device now, for those who want to know early.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be opened.
+    pub fn open_device(&mut self) -> Result<()> {
+        self.options().map(drop)
+    }
+
+    /// What decides the answers of `model`, found out without loading it.
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be read, an unavailable device.
+    pub fn identity(&mut self, model: &ModelSpec) -> Result<Identity> {
+        model.check_files()?;
+        let options = self.options()?;
+        Ok(Identity {
+            hash: pipelines::model_hash(model, options.cache_dir.as_deref())?,
+            dtype: options.precision_for(model)?.name().into(),
+        })
+    }
+
     /// Device and number format, the device opened.
     fn options(&mut self) -> Result<LoadOptions> {
         if self.desk.is_none() {
@@ -234,6 +259,7 @@ impl Loader {
                 Ability::Video => {
                     Pipeline::Video(pipelines::open_video(model, options, residency, observer)?)
                 }
+                Ability::Text => Pipeline::Text(pipelines::open_text(model, options, observer)?),
             };
             Ok(Loaded {
                 pipeline,

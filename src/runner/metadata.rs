@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Finished, Task, notes};
 use crate::callback::{Asset, Report, Status, error_record};
-use crate::job::{Family, JobSpec, Work};
+use crate::job::{Family, JobSpec};
 
 /// The report for one status of a job.
 pub fn report(
@@ -31,7 +31,9 @@ pub fn begun(task: &Task) -> Map<String, Value> {
     let job = &task.job;
     let mut metadata = job.spec.metadata.clone();
     metadata.insert("job_type".into(), json!(job.type_name));
-    metadata.insert("model".into(), json!(job.model));
+    if let Some(model) = &job.model {
+        metadata.insert("model".into(), json!(model));
+    }
     if !job.seeds.is_empty() {
         metadata.insert("seed".into(), json!(job.seeds[0]));
         metadata.insert("seeds".into(), json!(job.seeds));
@@ -47,7 +49,7 @@ pub fn begun(task: &Task) -> Map<String, Value> {
             metadata.insert("scheduler".into(), json!(scheduler));
         }
     }
-    if let Work::Video(video) = &job.work {
+    if let Some(video) = job.video() {
         metadata.insert("frames".into(), json!(video.frames));
         metadata.insert("fps".into(), json!(video.fps));
         metadata.insert("flow_shift".into(), json!(video.flow_shift));
@@ -56,11 +58,13 @@ pub fn begun(task: &Task) -> Map<String, Value> {
     if let Some(worker) = worker(job.kind.family) {
         metadata.insert("worker_used".into(), json!(worker));
     }
-    metadata.insert(
-        "compel_enabled".into(),
-        json!(job.spec.compel_enabled.unwrap_or(false)),
-    );
-    metadata.insert("enhancement_strategy".into(), json!("none"));
+    if job.kind.draws() {
+        metadata.insert(
+            "compel_enabled".into(),
+            json!(job.spec.compel_enabled.unwrap_or(false)),
+        );
+        metadata.insert("enhancement_strategy".into(), json!("none"));
+    }
     metadata.insert("notes".into(), json!(notes(task)));
     metadata.insert("ignored".into(), json!(job.ignored));
     metadata

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::callback;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::{Format, ResolvedJob, Work};
+use crate::job::{Format, JobSpec, ResolvedJob};
 use crate::media::files::{Existing, folder_of, with_suffix};
 use crate::media::manifest::{read_manifest, settled_spec};
 use crate::media::video::VideoFormat;
@@ -129,6 +129,7 @@ impl Layout {
     /// `Usage` when the user's extension is not that of the job's files.
     fn assets(&self, template: &Template, job: &ResolvedJob) -> Result<Vec<Place>> {
         let Some(diffusion) = job.diffusion() else {
+            template.check_folder(&job.type_name)?;
             return Ok(Vec::new());
         };
         template.check_extension(diffusion.format.extension(), &job.type_name)?;
@@ -139,9 +140,8 @@ impl Layout {
         let mut places = Vec::new();
         for (index, &seed) in job.seeds.iter().enumerate() {
             let path = template.path_of(job, index, seed, diffusion.format.extension());
-            let paths = match &job.work {
-                Work::Video(video) if diffusion.format == Format::Video(VideoFormat::PngFrames) => (0..video
-                    .frames)
+            let paths = match job.video() {
+                Some(video) if diffusion.format == Format::Video(VideoFormat::PngFrames) => (0..video.frames)
                     .map(|frame| with_suffix(&path, &format!("-{frame:05}")))
                     .collect(),
                 _ => vec![path],
@@ -218,6 +218,18 @@ impl Template {
         Ok(())
     }
 
+    /// # Errors
+    /// `Usage` when the user named a file for a job whose only file is its callback.
+    fn check_folder(&self, type_name: &str) -> Result<()> {
+        if self.takes_extension {
+            return Ok(());
+        }
+        fail!(
+            Usage, "--output `{}` names a file, and a job of type `{type_name}` writes none beside its callback", self.path;
+            "end it with / for a folder, or name the callback's file with --callback"
+        )
+    }
+
     fn path_of(&self, job: &ResolvedJob, index: usize, seed: u64, extension: &str) -> PathBuf {
         let told_apart = self.path.contains("{index}") || self.path.contains("{seed}");
         let mut name = self
@@ -249,7 +261,8 @@ impl Plan {
             if place.existing == Existing::Replace || place.path.symlink_metadata().is_err() {
                 continue;
             }
-            let same_job = read_manifest(&place.path).is_ok_and(|(old, _)| settled_spec(job) == old.spec);
+            let same_job =
+                read_manifest(&place.path).is_ok_and(|(old, _)| is_same(settled_spec(job), old.spec));
             if !same_job {
                 return Err(Error::new(
                     ErrorKind::CannotWrite,
@@ -263,6 +276,15 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+/// A job whose prompt is still to be enhanced is the same as one that knows what came of it.
+fn is_same(new: JobSpec, old: JobSpec) -> bool {
+    let enhanced_prompt = new.enhanced_prompt.clone().or(old.enhanced_prompt.clone());
+    old == JobSpec {
+        enhanced_prompt,
+        ..new
     }
 }
 
@@ -284,7 +306,9 @@ fn taken(path: &Path, job: &ResolvedJob, assets: &[Place]) -> bool {
         .iter()
         .all(|old| assets.iter().any(|new| new.path == Path::new(old)));
     let over = owner.status != callback::Status::Processing.name();
-    owner.job_id != job.id && !(over && replaced)
+    // A completed job without files has its whole result in its callback.
+    let is_result = owner.status == callback::Status::Completed.name() && owner.assets.is_empty();
+    owner.job_id != job.id && (is_result || !(over && replaced))
 }
 
 fn claim<'j>(

@@ -105,6 +105,7 @@ fn finish(
         assets,
         timings,
         metadata,
+        ..Finished::default()
     })
 }
 

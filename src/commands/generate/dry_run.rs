@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::commands::table;
 use crate::config::Settings;
-use crate::job::{Diffusion, Video, Work};
+use crate::job::{Answering, Chat, Diffusion, Enhancing, Video, Work};
 use crate::progress::Reporter;
 use crate::runner::{Task, notes};
 
@@ -65,6 +65,13 @@ fn record(task: &Task, settings: &Settings) -> Value {
             json!({"truncate_prompt": images.truncate_prompt, "deterministic": images.deterministic}),
         ),
         Work::Video(video) => put(&mut record, video_options(video)),
+        Work::EnhancedVideo(enhancing, video) => {
+            put(&mut record, video_options(video));
+            put(&mut record, enhancing_options(enhancing));
+        }
+        Work::Enhance(enhancing) => put(&mut record, enhancing_options(enhancing)),
+        Work::Chat(chat) => put(&mut record, chat_options(chat)),
+        Work::Admin => {}
     }
     if let Some(bytes) = model.and_then(|m| m.memory_bytes) {
         record["memory_bytes"] = bytes.into();
@@ -103,6 +110,36 @@ fn video_options(video: &Video) -> Value {
         "vae_tiling": video.vae_tiling,
         "reference_mode": video.references.mode(),
         "reference_strength": video.references.strength,
+    })
+}
+
+fn enhancing_options(enhancing: &Enhancing) -> Value {
+    let mut record = json!({
+        "prompt": enhancing.prompt,
+        "enhanced_prompt": enhancing.known.as_deref().unwrap_or("not yet made"),
+        "enhance_for": enhancing.target,
+        "enhancement_type": enhancing.style,
+        "enhancement_model": enhancing.model,
+    });
+    put(&mut record, answering_options(&enhancing.answering));
+    record
+}
+
+fn chat_options(chat: &Chat) -> Value {
+    let mut record = json!({"turns": chat.turns.len()});
+    put(&mut record, answering_options(&chat.answering));
+    record
+}
+
+fn answering_options(answering: &Answering) -> Value {
+    let or_default = |value: Option<Value>| value.unwrap_or_else(|| json!("the default"));
+    json!({
+        "temperature": or_default(answering.temperature.map(Value::from)),
+        "top_p": or_default(answering.top_p.map(Value::from)),
+        "top_k": or_default(answering.top_k.map(Value::from)),
+        "repetition_penalty": or_default(answering.repetition_penalty.map(Value::from)),
+        "max_tokens": or_default(answering.max_tokens.map(Value::from)),
+        "system_prompt": or_default(answering.system_prompt.clone().map(Value::from)),
     })
 }
 

@@ -171,6 +171,10 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
             *to = Some(value.clone());
         }
     }
+    if prompt.is_some() && prompt != spec.prompt.as_deref() {
+        // It was made of another prompt.
+        spec.enhanced_prompt = None;
+    }
     set(&mut spec.prompt, prompt.map(String::from).as_ref());
     set(&mut spec.negative_prompt, args.negative_prompt.as_ref());
     set(&mut spec.job_type, args.job_type.as_ref());
@@ -198,6 +202,14 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
         reference_type: _,
         strength: _,
         lora: _,
+        temperature: _,
+        top_p: _,
+        top_k: _,
+        repetition_penalty: _,
+        max_tokens: _,
+        system_prompt: _,
+        enhance_for: _,
+        legacy_names: _,
     } = &mut spec.config;
     set(num_images, args.batch_count.as_ref());
     set(seed, args.seed.as_ref());
@@ -247,6 +259,20 @@ mod tests {
             let error = classify(&input).unwrap_err();
             assert_eq!(kind_of(&error), ErrorKind::Usage, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn another_prompt_leaves_no_enhanced_prompt_of_the_old_one() {
+        let replayed = JobSpec {
+            prompt: Some("old".into()),
+            enhanced_prompt: Some("old, richer".into()),
+            ..JobSpec::default()
+        };
+        let mut spec = replayed.clone();
+        lay_over(&Generate::default(), Some("old"), &mut spec);
+        assert_eq!(spec, replayed);
+        lay_over(&Generate::default(), Some("new"), &mut spec);
+        assert_eq!(spec.enhanced_prompt, None);
     }
 
     #[test]

@@ -156,7 +156,14 @@ fn settle(
     let model = job
         .model
         .as_deref()
-        .map(|name| registry.find(name))
+        .map(|name| match &job.work {
+            // Where this one's files are missing, rules take over.
+            Work::Enhance(_) => registry
+                .entry(name)
+                .cloned()
+                .map_or_else(|| registry.find(name), Ok),
+            _ => registry.find(name),
+        })
         .transpose()
         .with_context(named)?;
     let golden = match &job.spec.expect {
@@ -169,10 +176,8 @@ fn settle(
     if let Some(Format::Video(format)) = job.diffusion().map(|d| d.format) {
         available(format).with_context(named)?;
     }
-    let references = match (&job.work, &model) {
-        (Work::Video(video), Some(model)) => {
-            references::load(video, model, &found.base).with_context(named)?
-        }
+    let references = match (job.video(), &model) {
+        (Some(video), Some(model)) => references::load(video, model, &found.base).with_context(named)?,
         _ => References::default(),
     };
     Ok(Settled {

@@ -21,7 +21,7 @@ pub use sampling::Sampling;
 use sampling::Sampler;
 
 /// A language model is one component, at the root of its folder.
-const ROOT: &str = "";
+pub(super) const ROOT: &str = "";
 
 /// Cache sizes are rounded up to this many tokens, so that requests of similar length share one.
 const CACHE_STEP: usize = 256;
@@ -114,7 +114,7 @@ impl QwenPipeline {
         device: &Device,
         precision: Precision,
     ) -> Result<Self> {
-        let tokenizer = tokenizer(files)?;
+        let tokenizer = Self::tokenizer(files)?;
         let config: Qwen2Config = files.json("config.json")?;
         if tokenizer.vocab_size() > config.vocab_size {
             fail!(
@@ -138,12 +138,33 @@ impl QwenPipeline {
         })
     }
 
+    /// Vocabulary and chat template.
+    ///
+    /// # Errors
+    /// `InputMissing` for an absent file, `BadInput` for a broken one.
+    pub fn tokenizer(files: &ModelFiles) -> Result<ChatTokenizer> {
+        let needed = |name: &str| -> Result<_> {
+            match files.read(name)? {
+                Some(bytes) => Ok(bytes),
+                None => fail!(
+                    InputMissing, "model file `{}` not found", files.label(name);
+                    "the folder must have the layout of Hugging Face: config.json, tokenizer.json, tokenizer_config.json, *.safetensors"
+                ),
+            }
+        };
+        ChatTokenizer::new(
+            &needed("tokenizer.json")?,
+            &needed("tokenizer_config.json")?,
+            files.read("chat_template.jinja")?.as_deref(),
+        )
+    }
+
     /// Accounts for every tensor, reading only headers, and reads tokenizer and template.
     ///
     /// # Errors
     /// As [`QwenPipeline::load`]; tensors that do not fit are in the report.
     pub fn verify(files: &ModelFiles, name: &str) -> Result<Report> {
-        tokenizer(files)?;
+        Self::tokenizer(files)?;
         Self::verify_weights(files, name)
     }
 
@@ -317,23 +338,6 @@ impl TextModel for QwenPipeline {
         self.cache = Some(cache);
         output
     }
-}
-
-fn tokenizer(files: &ModelFiles) -> Result<ChatTokenizer> {
-    let needed = |name: &str| -> Result<_> {
-        match files.read(name)? {
-            Some(bytes) => Ok(bytes),
-            None => fail!(
-                InputMissing, "model file `{}` not found", files.label(name);
-                "the folder must have the layout of Hugging Face: config.json, tokenizer.json, tokenizer_config.json, *.safetensors"
-            ),
-        }
-    };
-    ChatTokenizer::new(
-        &needed("tokenizer.json")?,
-        &needed("tokenizer_config.json")?,
-        files.read("chat_template.jinja")?.as_deref(),
-    )
 }
 
 /// Everything that ends an answer: generation_config.json, config.json and the tokenizer's marks.
