@@ -167,3 +167,68 @@ fn a_job_over_its_time_limit_leaves_only_a_failed_callback() {
         "timed_out"
     );
 }
+
+#[test]
+fn a_video_is_one_file_whose_callback_tells_what_the_file_holds() {
+    for (name, mime, codec_frames) in [
+        ("a.mp4", "video/mp4", 5),
+        ("a.webm", "video/webm", 5),
+        ("a.gif", "image/gif", 5),
+    ] {
+        let bench = Bench::new();
+        bench
+            .run(&[
+                "generate",
+                "--type",
+                "video_fast",
+                "--frames",
+                "5",
+                "--fps",
+                "8",
+                "--callback-format",
+                "workspace",
+                "-o",
+                name,
+                "x",
+            ])
+            .exits(0);
+        let asset = &bench.json("callback.json")["results"]["assets"][0];
+        assert_eq!(
+            (&asset["mimeType"], &asset["tempStoragePath"]),
+            (&json!(mime), &json!(name))
+        );
+        let metadata = bench.json("callback.json")["metadata"].clone();
+        assert_eq!(metadata["frames"], codec_frames, "{name}");
+        let seconds = asset["durationSeconds"].as_f64().unwrap();
+        assert!((seconds - 0.625).abs() < 0.011, "{name}: {seconds}");
+        // The manifest inside is the callback's, and leads back to the job.
+        let shown = bench.run(&["models", "inspect", name]).exits(0);
+        let manifest: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(manifest["outputs"], metadata["manifest"]["outputs"], "{name}");
+        let again = format!("b{}", &name[1..]);
+        bench
+            .run(&["generate", "--from", name, "-o", &again, "--callback", "b.json"])
+            .exits(0);
+        let replayed = bench.json("b.json")["metadata"]["manifest"]["outputs"].clone();
+        assert_eq!(replayed, manifest["outputs"], "{name}");
+    }
+}
+
+#[test]
+fn a_video_over_its_limit_or_in_an_unwritable_place_leaves_nothing() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("file"), b"").unwrap();
+    bench
+        .run(&[
+            "generate",
+            "--type",
+            "video_fast",
+            "--frames",
+            "5",
+            "-o",
+            "file/a.mp4",
+            "x",
+        ])
+        .exits(73);
+    assert_eq!(bench.files(), ["file"]);
+}

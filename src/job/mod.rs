@@ -23,7 +23,7 @@ mod resolve_video;
 pub use kinds::{Family, Format, JobKind, Output};
 pub use messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use parse::{MAX_SPEC_BYTES, Origin, parse};
-pub use resolve::{CountTokens, resolve};
+pub use resolve::{CountTokens, job_kind, resolve};
 
 /// A job as asked for. `None` means: not said, use the default.
 ///

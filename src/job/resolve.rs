@@ -242,6 +242,14 @@ fn check_values(spec: &JobSpec) -> Result<()> {
 }
 
 /// Type and model; no model for the types that use none.
+/// The type that a spec names or that its model implies.
+///
+/// # Errors
+/// As [`resolve`] for an unknown type or model, or a pair that does not fit.
+pub fn job_kind(spec: &JobSpec, registry: &Registry) -> Result<&'static JobKind> {
+    choose(spec, registry).map(|(_, kind, _)| kind)
+}
+
 fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKind, Option<ModelSpec>)> {
     if let Some(name) = &spec.job_type {
         let kind = named_kind(name)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -9,7 +10,7 @@ use super::gather::{Gathered, Unread};
 use super::references;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Expect, Format, JobSpec, ResolvedJob, Work, resolve};
+use crate::job::{Expect, Format, JobSpec, Output, ResolvedJob, Work, job_kind, resolve};
 use crate::media::frames::Frame;
 use crate::media::golden;
 use crate::media::video::available;
@@ -102,7 +103,7 @@ pub fn all(
             .id
             .clone()
             .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        match settle(&id, &found, registry, settings, &prepared.counters) {
+        match settle(&id, &found, registry, settings, layout, &prepared.counters) {
             Ok(job) => settled.push(job),
             Err(error) => prepared.invalid.push(refused(id, id_given, found, error)),
         }
@@ -140,14 +141,16 @@ fn settle(
     found: &Gathered,
     registry: &mut Registry,
     settings: &Settings,
+    layout: &Layout,
     counters: &TokenCounters,
 ) -> Result<Settled> {
     let named = || format!("job `{id}`");
     learn_size(&found.spec, registry).with_context(named)?;
-    let spec = JobSpec {
+    let mut spec = JobSpec {
         id: Some(id.into()),
         ..found.spec.clone()
     };
+    take_format(&mut spec, registry, layout.output.as_deref());
     let mut job = resolve(&spec, registry, settings, &|model, text| {
         counters.count(model, text)
     })?;
@@ -186,6 +189,18 @@ fn settle(
         golden,
         references,
     })
+}
+
+/// `-o x.gif` says what a video is wanted as no less than `--format gif` does. A type or a model that
+/// does not exist is left to the resolver, which has the better message.
+fn take_format(spec: &mut JobSpec, registry: &Registry, output: Option<&str>) {
+    let extension = output.and_then(|name| Path::new(name).extension()?.to_str());
+    let wanted = extension
+        .map(str::to_lowercase)
+        .filter(|e| e == "webm" || e == "gif");
+    if spec.config.format.is_none() && job_kind(spec, registry).is_ok_and(|k| k.output == Output::Mp4) {
+        spec.config.format = wanted;
+    }
 }
 
 /// Resolving takes a model's native size from the registry; a model that only its files know is
