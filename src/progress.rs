@@ -204,7 +204,7 @@ impl Reporter {
             None => Ok(()),
             Some(e) => Err(
                 Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})"))
-                    .hint("the pictures are stored; only their list is incomplete")
+                    .hint("what was printed is incomplete; files and callbacks are stored as the jobs said")
                     .into(),
             ),
         }

@@ -212,6 +212,20 @@ fn formats_belong_to_their_types() {
 }
 
 #[test]
+fn a_rate_that_gifs_cannot_play_and_no_shift_at_all_are_refused() {
+    unsettled(
+        "prompt: x\ntype: video_fast\nformat: gif\nfps: 60",
+        ErrorKind::InvalidSpec,
+        &["config.fps", "60", "50"],
+    );
+    unsettled(
+        "prompt: x\ntype: video_fast\nflow_shift: 0",
+        ErrorKind::InvalidSpec,
+        &["config.flow_shift", "above 0"],
+    );
+}
+
+#[test]
 fn replaying_a_settled_video_gives_the_same_job() {
     let job = settled("prompt: x\ntype: video_fast\nseed: 3\nfps: 8\nflow_shift: 4\nformat: gif").unwrap();
     let again = settled(&serde_json::to_string(&job.spec).unwrap()).unwrap();

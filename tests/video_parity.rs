@@ -150,3 +150,50 @@ fn the_original_release_is_known_by_its_folder() {
         .exits(66)
         .says(&["tokenizer.json"]);
 }
+
+#[test]
+fn pictures_of_a_spec_lie_beside_it_and_those_of_flags_and_replays_here() {
+    let folder = vace_folder();
+    std::fs::copy(
+        data("wan/model_index.json"),
+        folder.path().join("model_index.json"),
+    )
+    .unwrap();
+    let bench = Bench::new();
+    bench.write("specs/a.yaml", &format!(
+        "{{prompt: x, model: '{}', config: {{first_frame: ff.png, frames: 5, width: 64, height: 96, steps: 1, seed: 1}}}}",
+        folder.path().display()
+    ));
+    for place in ["specs/ff.png", "here.png"] {
+        std::fs::copy(data("wan/pipeline/first.png"), bench.path(place)).unwrap();
+    }
+    bench
+        .run(&["generate", "specs/a.yaml", "-o", "a.mp4", "--callback", "a.json"])
+        .exits(0);
+    bench
+        .run(&[
+            "generate",
+            "--from",
+            "a.mp4",
+            "-o",
+            "b.gif",
+            "--callback",
+            "b.json",
+        ])
+        .exits(0);
+    bench
+        .run(&[
+            "generate",
+            "specs/a.yaml",
+            "--first-frame",
+            "here.png",
+            "-o",
+            "c.mp4",
+            "--callback",
+            "c.json",
+        ])
+        .exits(0);
+    let digest = |name: &str| bench.json(name)["metadata"]["manifest"]["outputs"].clone();
+    assert_eq!(digest("a.json"), digest("b.json"));
+    assert_eq!(digest("a.json"), digest("c.json"));
+}

@@ -54,7 +54,13 @@ pub fn run(args: &Doctor) -> Result<u8> {
         .as_ref()
         .and_then(|settings| Registry::load(args.place.models.as_deref(), settings).ok());
     let around = settings.as_ref().zip(registry.as_ref());
-    let mut checks = vec![build(), processor(), memory(around), gpu(), configuration];
+    let mut checks = vec![
+        build(),
+        processor(),
+        memory(around),
+        gpu(settings.as_ref()),
+        configuration,
+    ];
     if let Some(settings) = &settings {
         checks.push(models(args.place.models.as_deref(), settings));
         checks.push(folder("cache", &settings.cache_dir));
@@ -190,7 +196,7 @@ fn gigabytes(bytes: u64) -> String {
 }
 
 /// GPUs of this build, and the driver whether or not this build can use it.
-fn gpu() -> Check {
+fn gpu(settings: Option<&Settings>) -> Check {
     let status = cuda_status();
     let driver = std::fs::read_to_string("/proc/driver/nvidia/version")
         .ok()
@@ -210,7 +216,11 @@ fn gpu() -> Check {
     };
     Check {
         name: "gpu",
-        state: if usable { State::Ok } else { State::Absent },
+        state: match usable {
+            true => State::Ok,
+            false if settings.is_some_and(|s| s.device.starts_with("cuda")) => State::Problem,
+            false => State::Absent,
+        },
         detail,
         facts: json!({"in_build": status.compiled_in, "devices": status.devices, "problem": status.problem,
             "driver": driver, "library": library}),

@@ -130,7 +130,8 @@ impl<'a> Run<'a> {
             ..self.request.clone()
         };
         request.check()?;
-        policy::check_job(prompt, None, self.mode, false)?;
+        let system_prompt = request.system_prompt.clone().unwrap_or_default();
+        policy::check(&[&system_prompt, prompt], self.mode, false)?;
         let (stop, mode) = (self.stop, self.mode);
         let shows = alone && reporter.draws();
         let mut written = String::new();
@@ -146,7 +147,12 @@ impl<'a> Run<'a> {
         };
         let model = self.language.as_mut().map(|m| m as &mut dyn ModelSource);
         let enhancement = self.enhancer.enhance(model, &request, &mut observer)?;
-        policy::check(&[prompt, &enhancement.enhanced_prompt], mode, false).context("the enhanced prompt")?;
+        policy::check(
+            &[&system_prompt, prompt, &enhancement.enhanced_prompt],
+            mode,
+            false,
+        )
+        .context("the enhanced prompt")?;
         Ok(enhancement)
     }
 

@@ -153,13 +153,16 @@ fn report_invalid(
     }
 }
 
-/// The one code that all invalid jobs share; 65 when they differ.
+/// The one code that all invalid jobs share; otherwise the worst, 65 when they concern the jobs alone.
 fn code_of_invalid(prepared: &Prepared) -> u8 {
-    let mut codes = prepared.invalid.iter().map(|i| i.kind().exit_code());
-    let first = codes.next().unwrap_or_default();
-    if codes.all(|code| code == first) {
-        first
-    } else {
-        ErrorKind::InvalidSpec.exit_code()
+    let mut kinds = prepared.invalid.iter().map(Invalid::kind);
+    let first = kinds.next().map_or(0, |kind| kind.exit_code());
+    if kinds.all(|kind| kind.exit_code() == first) {
+        return first;
+    }
+    let all: Vec<ErrorKind> = prepared.invalid.iter().map(Invalid::kind).collect();
+    match exit_code(all.len(), &all) {
+        1 => ErrorKind::InvalidSpec.exit_code(),
+        worst => worst,
     }
 }

@@ -296,6 +296,11 @@ impl Enhancer {
             Some(made) => made,
             None => self.fall_back(request, &mut notes)?,
         };
+        if request.style != Style::default() && (is_micro || made.source != Source::Model) {
+            notes.push(
+                "the style changes nothing here: neither the built-in model nor the rules know one".into(),
+            );
+        }
         let prompt_tokens = (self.count_tokens)(&made.prompt)?;
         let score = score(request.target.kind, &request.prompt, &made.prompt, prompt_tokens);
         Ok(Enhancement {

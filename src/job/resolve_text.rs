@@ -1,6 +1,6 @@
 //! Jobs of a language model: conversations and better prompts, settled and checked.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
 use super::kinds::{self, UNRESTRICTED};
@@ -99,6 +99,15 @@ pub(super) fn enhancing(asked: &Asked<'_>) -> Result<Enhancing> {
         settings.content_mode,
         false,
     )?;
+    // What the model is told to do is judged together with what it is asked.
+    let texts: Vec<&str> = spec
+        .config
+        .system_prompt
+        .iter()
+        .map(String::as_str)
+        .chain([prompt.as_str()])
+        .collect();
+    policy::check(&texts, settings.content_mode, false).context("config.system_prompt")?;
     let (target, model) = if kind.enhanced {
         (
             kind.name.to_string(),

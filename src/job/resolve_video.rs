@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 
 use super::resolve::{Asked, diffusion};
-use super::{JobKind, Options, Output, References, Video};
+use super::{Format, JobKind, Options, Output, References, Video};
 use crate::fail;
-use crate::media::video::Fps;
+use crate::media::video::{Fps, VideoFormat};
 
 /// WAN turns 4 frames into one latent frame, after the first.
 const FRAMES_PER_LATENT: u32 = 4;
@@ -13,6 +13,8 @@ const FRAMES_PER_LATENT: u32 = 4;
 const SIZE_MULTIPLE: u32 = 16;
 /// What the older system documented; it never decoded to more than 81 frames.
 const DOCUMENTED_FRAMES: u32 = 83;
+/// Viewers play no more.
+const MOST_FPS_OF_GIF: f64 = 50.0;
 const DEFAULT_REFERENCE_STRENGTH: f64 = 1.0;
 
 /// # Errors
@@ -21,6 +23,9 @@ pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video>
     let config = &asked.spec.config;
     let references = references(config)?;
     let frames = frames(asked, notes)?;
+    if config.flow_shift.is_some_and(|shift| shift <= 0.0) {
+        fail!(InvalidSpec, "config.flow_shift is 0, it must be above 0"; "5 is usual, 3 for small sizes");
+    }
     let diffusion = diffusion(asked, !references.is_empty(), notes)?;
     for (name, value) in [("width", diffusion.width), ("height", diffusion.height)] {
         if value % SIZE_MULTIPLE != 0 {
@@ -32,6 +37,9 @@ pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video>
     let fps = config.fps.unwrap_or(f64::from(asked.kind.fps));
     if asked.kind.output == Output::Mp4 {
         Fps::new(fps).context("config.fps")?;
+        if diffusion.format == Format::Video(VideoFormat::Gif) && fps > MOST_FPS_OF_GIF {
+            fail!(InvalidSpec, "config.fps is {fps}, it must be at most {MOST_FPS_OF_GIF} for a GIF"; "use 1 to 50, or format mp4 or webm");
+        }
     }
     Ok(Video {
         diffusion,

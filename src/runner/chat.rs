@@ -116,7 +116,9 @@ fn drop_oldest(
     max_new_tokens: usize,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let room = model.context_tokens().saturating_sub(max_new_tokens);
+    // An answer as long as the context would leave no room for any history.
+    let reserve = max_new_tokens.min(model.context_tokens() / 2);
+    let room = model.context_tokens() - reserve;
     let mut dropped = 0;
     while model.count_tokens(messages)? > room {
         let older = &messages[..messages.len() - 1];
@@ -128,7 +130,7 @@ fn drop_oldest(
     }
     if dropped > 0 {
         notes.push(format!(
-            "the {dropped} oldest turns are left out: the context of `{}` holds {} tokens, {max_new_tokens} of them for the answer",
+            "the {dropped} oldest turns are left out: the context of `{}` holds {} tokens, {reserve} of them for the answer",
             model.name(),
             model.context_tokens()
         ));

@@ -109,7 +109,15 @@ fn enhance(
     };
     // The model's being stopped counts as its failure above; the job's being stopped does not.
     limits.check()?;
-    let texts = [enhancing.prompt.as_str(), &enhancement.enhanced_prompt];
+    for note in &enhancement.notes {
+        runner.reporter.note(&format!("job {}: {note}", task.job.id));
+    }
+    let system_prompt = enhancing.answering.system_prompt.as_deref().unwrap_or_default();
+    let texts = [
+        system_prompt,
+        enhancing.prompt.as_str(),
+        &enhancement.enhanced_prompt,
+    ];
     policy::check(&texts, mode, has_reference).context("the enhanced prompt")?;
     Ok(enhancement)
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Finished, Task, notes};
 use crate::callback::{Asset, Report, Status, error_record};
-use crate::job::{Family, JobSpec};
+use crate::job::{Family, JobSpec, Output};
 
 /// The report for one status of a job.
 pub fn report(
@@ -26,10 +26,65 @@ pub fn report(
     }
 }
 
+/// Names under which only this program speaks.
+const OURS: &[&str] = &[
+    "error",
+    "outputs",
+    "manifest",
+    "timings",
+    "generation_time",
+    "model",
+    "model_hash",
+    "device",
+    "dtype",
+    "scheduler",
+    "effective_steps",
+    "steps",
+    "seed",
+    "seeds",
+    "seed_drawn",
+    "num_images",
+    "guidance_scale",
+    "width",
+    "height",
+    "format",
+    "frames",
+    "fps",
+    "duration_seconds",
+    "flow_shift",
+    "reference_mode",
+    "memory_pressure",
+    "worker_used",
+    "job_type",
+    "compel_enabled",
+    "compel_weights",
+    "response",
+    "tokens_generated",
+    "prompt_tokens",
+    "finish_reason",
+    "original_prompt",
+    "enhanced_prompt",
+    "quality_score",
+    "quality_criteria",
+    "notes",
+    "ignored",
+];
+
+/// The producer's fields, without those that would pass for ours.
+fn producers_own(spec: &JobSpec) -> Map<String, Value> {
+    let is_ours = |name: &str| {
+        let of_enhancement = name.starts_with("enhancement_") && name != "enhancement_type";
+        OURS.contains(&name) || of_enhancement
+    };
+    let mut metadata = spec.metadata.clone();
+    metadata.retain(|name, _| !is_ours(name));
+    metadata
+}
+
 /// What is settled before any work: the producer's own fields, then ours over them.
 pub fn begun(task: &Task) -> Map<String, Value> {
     let job = &task.job;
-    let mut metadata = job.spec.metadata.clone();
+    let mut metadata = producers_own(&job.spec);
     metadata.insert("job_type".into(), json!(job.type_name));
     if let Some(model) = &job.model {
         metadata.insert("model".into(), json!(model));
@@ -51,8 +106,13 @@ pub fn begun(task: &Task) -> Map<String, Value> {
     }
     if let Some(video) = job.video() {
         metadata.insert("frames".into(), json!(video.frames));
-        metadata.insert("fps".into(), json!(video.fps));
-        metadata.insert("flow_shift".into(), json!(video.flow_shift));
+        if job.kind.output == Output::Mp4 {
+            metadata.insert("fps".into(), json!(video.fps));
+        }
+        // Left out, it is the model's own.
+        if let Some(shift) = video.flow_shift {
+            metadata.insert("flow_shift".into(), json!(shift));
+        }
         metadata.insert("reference_mode".into(), json!(video.references.mode()));
     }
     if let Some(worker) = worker(job.kind.family) {
@@ -129,7 +189,7 @@ fn seconds(time: Duration) -> Value {
 
 /// What can be said of a job that never started.
 pub fn refused(spec: &JobSpec, error: &anyhow::Error) -> Map<String, Value> {
-    let mut metadata = spec.metadata.clone();
+    let mut metadata = producers_own(spec);
     if let Some(job_type) = &spec.job_type {
         metadata.insert("job_type".into(), json!(job_type));
     }

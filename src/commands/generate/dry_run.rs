@@ -171,7 +171,7 @@ fn chunks(tokens: usize, truncate: bool) -> Vec<usize> {
 /// Heun looks at every step but the last twice.
 fn effective_steps(scheduler: Option<&str>, steps: u32) -> u32 {
     match scheduler {
-        Some("heun") => (2 * steps).saturating_sub(1),
+        Some(name) if name.to_lowercase().starts_with("heun") => (2 * steps).saturating_sub(1),
         _ => steps,
     }
 }

@@ -42,8 +42,13 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
     let prompt = prompt(args, &inputs)?;
     let mut found = Vec::new();
     if let Some(path) = &args.from {
+        let mut spec = read_manifest(path)?.0.replay();
+        if args.output.as_deref().is_some_and(names_a_format) {
+            // The new file's name says what it is wanted as.
+            spec.config.format = None;
+        }
         found.push(Ok(Gathered {
-            spec: read_manifest(path)?.0.replay(),
+            spec,
             origin: Some(path.display().to_string()),
             base: PathBuf::from("."),
         }));
@@ -67,6 +72,12 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         lay_over(args, prompt.as_deref(), &mut gathered.spec);
     }
     Ok(found)
+}
+
+/// Whether an output's name ends like a video or a picture.
+fn names_a_format(output: &str) -> bool {
+    let extension = Path::new(output).extension().and_then(|e| e.to_str());
+    extension.is_some_and(|e| ["png", "mp4", "webm", "gif"].contains(&e.to_lowercase().as_str()))
 }
 
 /// Tells specs from the prompt: an existing file, `-` or a name that ends like a spec is a spec.
@@ -127,7 +138,10 @@ fn read_specs(input: &str) -> Result<Vec<Gathered>> {
             folder_of(path).to_path_buf(),
         )
     };
-    let specs = parse(&bytes, &name, Origin::File)?;
+    let mut specs = parse(&bytes, &name, Origin::File)?;
+    for spec in &mut specs {
+        locate_references(spec, &base);
+    }
     Ok(specs
         .into_iter()
         .map(|spec| Gathered {
@@ -136,6 +150,20 @@ fn read_specs(input: &str) -> Result<Vec<Gathered>> {
             base: base.clone(),
         })
         .collect())
+}
+
+/// Pictures that a spec names lie beside it. Said so from here on, the same names hold in a manifest
+/// and beside flags.
+fn locate_references(spec: &mut JobSpec, base: &Path) {
+    if base == Path::new(".") {
+        return;
+    }
+    let config = &mut spec.config;
+    for place in [&mut config.first_frame, &mut config.last_frame, &mut config.image] {
+        if let Some(name) = place.as_mut().filter(|name| !name.contains(':')) {
+            *name = base.join(&*name).display().to_string();
+        }
+    }
 }
 
 fn read_spec_file(path: &Path) -> Result<Vec<u8>> {

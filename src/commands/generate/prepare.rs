@@ -180,7 +180,7 @@ fn settle(
         available(format).with_context(named)?;
     }
     let references = match (job.video(), &model) {
-        (Some(video), Some(model)) => references::load(video, model, &found.base).with_context(named)?,
+        (Some(video), Some(model)) => references::load(video, model).with_context(named)?,
         _ => References::default(),
     };
     Ok(Settled {

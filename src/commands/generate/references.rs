@@ -18,7 +18,7 @@ use crate::registry::ModelSpec;
 /// # Errors
 /// `InvalidSpec` when the model takes none, `InputMissing` or `BadInput` for what is wrong with a
 /// picture, each naming the field.
-pub fn load(video: &Video, model: &ModelSpec, base: &Path) -> Result<References> {
+pub fn load(video: &Video, model: &ModelSpec) -> Result<References> {
     let asked = &video.references;
     let mut references = References {
         scale: asked.strength,
@@ -31,7 +31,7 @@ pub fn load(video: &Video, model: &ModelSpec, base: &Path) -> Result<References>
     ] {
         if let Some(source) = source {
             check_model(field, model)?;
-            let picture = read(field, source, base)?;
+            let picture = read(field, source)?;
             *place = Some(fit(&picture, video.diffusion.width, video.diffusion.height));
         }
     }
@@ -48,12 +48,19 @@ fn check_model(field: &str, model: &ModelSpec) -> Result<()> {
     )
 }
 
-fn read(field: &str, source: &str, base: &Path) -> Result<Frame> {
-    if let Some((scheme, _)) = source.split_once("://") {
+/// `https` of `https://…`, `data` of `data:…`; a drive letter is none.
+fn scheme(source: &str) -> Option<&str> {
+    let (scheme, _) = source.split_once(':')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    (scheme.len() > 1 && scheme.len() < 20 && scheme.chars().all(fits)).then_some(scheme)
+}
+
+fn read(field: &str, source: &str) -> Result<Frame> {
+    if let Some(scheme) = scheme(source) {
         fail!(
-            NotBuilt, "config.{field}: `{}://` addresses are not fetched by this build", shown(scheme);
-            "download the picture and name its path"
+            NotBuilt, "config.{field}: `{scheme}:` addresses are not fetched by this build";
+            "save the picture as a file and name its path"
         );
     }
-    read_reference(&format!("config.{field} `{}`", shown(source)), &base.join(source))
+    read_reference(&format!("config.{field} `{}`", shown(source)), Path::new(source))
 }
