@@ -36,9 +36,9 @@ const PROMPTS: [[&str; 4]; 24] = [
 ];
 
 /// The shares that assets/micro/README.md reports for these prompts, in percent.
-const REPORTED_COLOUR: f64 = 0.0;
-const REPORTED_BACKGROUND: f64 = 0.0;
-const REPORTED_MOTION: f64 = 0.0;
+const REPORTED_COLOUR: f64 = 75.0;
+const REPORTED_BACKGROUND: f64 = 100.0;
+const REPORTED_MOTION: f64 = 95.8;
 
 fn right_motion(first: &Frame, last: &Frame, motion: &str) -> bool {
     let (Some(a), Some(b)) = (look(first).centre, look(last).centre) else {
