@@ -36,7 +36,7 @@ const PROMPTS: [[&str; 4]; 24] = [
 ];
 
 /// The shares that assets/micro/README.md reports for these prompts, in percent.
-const REPORTED_COLOUR: f64 = 75.0;
+const REPORTED_COLOUR: f64 = 83.3;
 const REPORTED_BACKGROUND: f64 = 100.0;
 const REPORTED_MOTION: f64 = 95.8;
 
