@@ -179,10 +179,9 @@ impl Settings {
             self.models = Some(v.into());
         }
         if let Some(v) = read("OURVIDZ_TIME_LIMIT") {
-            let seconds: u64 = v
-                .parse()
-                .map_err(|_| not_among("the time limit", &v, &["a whole number of seconds", "0 for none"]))
-                .or_else(|e| in_variable("OURVIDZ_TIME_LIMIT", Err(e)))?;
+            let allowed = ["a whole number of seconds", "0 for none"];
+            let seconds = v.parse().map_err(|_| not_among("the time limit", &v, &allowed));
+            let seconds: u64 = in_variable("OURVIDZ_TIME_LIMIT", seconds)?;
             self.time_limit_s = (seconds > 0).then_some(seconds);
         }
         if let Some(v) = read("OURVIDZ_LOG_PROMPTS") {

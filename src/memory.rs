@@ -244,6 +244,12 @@ impl Budget {
         Ok(loaded)
     }
 
+    /// Sets the weights of a loaded model that reads them only with its first job, so that
+    /// [`Budget::load`] could not measure them.
+    pub fn weighs(&mut self, model: &str, weights_bytes: u64) {
+        self.needs.entry(model.into()).or_default().weights_bytes = weights_bytes;
+    }
+
     /// Notes that a job of `model` starts: it is the most recently used one.
     pub fn touch(&mut self, model: &str) {
         self.clock += 1;

@@ -62,6 +62,8 @@ struct Desk {
 /// What was in use when the running job began.
 struct Began {
     model: String,
+    /// Weights that this job reads, as the first one of its model; they are no work.
+    weights_bytes: u64,
     in_use_bytes: u64,
     peak_bytes: u64,
 }
@@ -140,7 +142,7 @@ impl Loader {
     ) -> Result<(&mut Loaded, Option<Duration>)> {
         let name = &model.name;
         let known = self.kept.get(name);
-        let mut time = None;
+        let (mut time, mut lazy_bytes) = (None, 0);
         if !known.is_some_and(|k| k.spec == *model && k.ability == ability) {
             self.unload(name);
             let start = Instant::now();
@@ -148,6 +150,16 @@ impl Loader {
             let residency = self.make_room(model, &options)?;
             let loaded = self.open(model, ability, residency, &options, observer)?;
             time = Some(start.elapsed());
+            if ability == Ability::Video {
+                // Read with the first job, and given back after each where they are loaded in turn.
+                lazy_bytes = match residency {
+                    Residency::Keep => pipelines::weights_bytes(model)?.total,
+                    Residency::InTurn => 0,
+                };
+                if let Some(budget) = self.desk.as_mut().and_then(|desk| desk.budget.as_mut()) {
+                    budget.weighs(name, lazy_bytes);
+                }
+            }
             let kept = Kept {
                 spec: model.clone(),
                 ability,
@@ -155,7 +167,7 @@ impl Loader {
             };
             self.kept.insert(name.clone(), kept);
         }
-        self.begin(name);
+        self.begin(name, lazy_bytes);
         let kept = self.kept.get_mut(name).expect("loaded above or before");
         Ok((&mut kept.loaded, time))
     }
@@ -278,7 +290,7 @@ impl Loader {
     }
 
     /// Notes that a job of `model` starts now.
-    fn begin(&mut self, model: &str) {
+    fn begin(&mut self, model: &str, weights_bytes: u64) {
         let Some(Desk {
             device,
             budget: Some(budget),
@@ -289,6 +301,7 @@ impl Loader {
         budget.touch(model);
         self.began = device::memory(device).map(|memory| Began {
             model: model.into(),
+            weights_bytes,
             in_use_bytes: memory.in_use_bytes,
             peak_bytes: memory.peak_bytes,
         });
@@ -306,7 +319,8 @@ impl Loader {
         if let (Some(began), Some(now)) = (self.began.take(), device::memory(device)) {
             // The peak is the process's own: one that did not rise says nothing of this job.
             if now.peak_bytes > began.peak_bytes {
-                budget.worked(&began.model, now.peak_bytes.saturating_sub(began.in_use_bytes));
+                let rise = now.peak_bytes.saturating_sub(began.in_use_bytes);
+                budget.worked(&began.model, rise.saturating_sub(began.weights_bytes));
             }
         }
         if let Some(folder) = &self.cache_dir {
