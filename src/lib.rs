@@ -7,11 +7,12 @@ pub mod cli;
 pub mod commands;
 pub mod runner;
 
-pub mod callback;
 pub mod enhance;
 pub mod job;
 pub mod media;
 pub mod memory;
+pub mod outbox;
+pub mod outcome;
 pub mod policy;
 pub mod progress;
 pub mod registry;
@@ -27,6 +28,8 @@ pub mod nn;
 pub mod weights;
 
 pub mod device;
+
+pub mod files;
 
 pub mod config;
 pub mod error;

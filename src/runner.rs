@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::callback::{self, Asset, Status};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Expect, ResolvedJob, Work};
 use crate::media::frames::Frame;
 use crate::media::manifest::Manifest;
 use crate::memory::{Release, Rescue};
+use crate::outbox::body::{self as callback, Asset, Status};
 use crate::pipelines::References;
 use crate::progress::Reporter;
 use crate::registry::{ModelSpec, Registry, Source};
@@ -459,7 +459,7 @@ mod tests {
             plan: Plan {
                 assets: vec![plan::Place {
                     path: folder.join("0.png"),
-                    existing: crate::media::files::Existing::Keep,
+                    existing: crate::files::Existing::Keep,
                 }],
                 callback: folder.join("callback.json"),
             },
@@ -483,7 +483,7 @@ mod tests {
         task.plan.assets = (0..seeds)
             .map(|i| plan::Place {
                 path: folder.path().join(format!("{i}.png")),
-                existing: crate::media::files::Existing::Keep,
+                existing: crate::files::Existing::Keep,
             })
             .collect();
         let loaded = Loaded {

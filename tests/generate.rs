@@ -129,7 +129,7 @@ fn the_callback_digest_is_that_of_the_file() {
     let bench = Bench::new();
     bench.run(&["generate", "a ring", "-o", "a.png"]).exits(0);
     let outputs = &bench.json("callback.json")["metadata"]["outputs"][0];
-    let digest = ourvidz::media::files::sha256_hex(&bench.bytes("a.png"));
+    let digest = ourvidz::files::sha256_hex(&bench.bytes("a.png"));
     assert_eq!(outputs["sha256"], digest);
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{signals, surroundings, volume};
-use crate::callback::{self, Status};
 use crate::cli::{self, Generate};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{ErrorKind, kind_of};
+use crate::outbox::body::{self as callback, Status};
 use crate::progress::Reporter;
 use crate::registry::Registry;
 use crate::runner::loader::Loader;

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::files::{Existing, write_whole};
 use super::frames::Frame;
 use super::png;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::{Existing, write_whole};
 use crate::job::Expect;
 
 /// Differences are shown this many times larger than they are.
@@ -19,7 +19,7 @@ const AMPLIFICATION: u16 = 8;
 /// # Errors
 /// `InputMissing` when it is not there, `BadInput` when it cannot be decoded.
 pub fn load(path: &Path) -> Result<Frame> {
-    let bytes = super::files::read_input(path)?;
+    let bytes = crate::files::read_bounded(path, 512 << 20)?;
     let picture = image::load_from_memory(&bytes).map_err(|e| {
         Error::new(
             ErrorKind::BadInput,

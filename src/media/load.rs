@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
-use super::files::input_error;
 use super::frames::Frame;
 use super::read::{FileKind, sniff};
 use crate::error::{Error, ErrorKind};
+use crate::files::input_error;
 
 /// The largest file that is read.
 pub const LARGEST_FILE_BYTES: u64 = 20 << 20;

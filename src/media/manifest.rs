@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::frames::Frame;
+use super::png;
 use super::read::{self, Probe};
-use super::{files, png};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::job::{JobSpec, ResolvedJob};
@@ -304,7 +304,7 @@ pub fn frames_sha256(frames: &[Frame]) -> String {
     for frame in frames {
         digest.update(&frame.rgb);
     }
-    files::hex(&digest.finalize())
+    crate::files::hex(&digest.finalize())
 }
 
 /// Which image of its job a frame is, by its pixels; `None` when they were changed.
@@ -434,8 +434,14 @@ mod tests {
     #[test]
     fn a_video_of_one_frame_has_the_digest_of_that_picture() {
         let frames: Vec<Frame> = (0..2).map(|i| Frame::new(1, 1, vec![i; 3])).collect();
-        assert_eq!(frames_sha256(&frames[..1]), files::sha256_hex(&frames[0].rgb));
-        assert_eq!(frames_sha256(&frames), files::sha256_hex(&[0, 0, 0, 1, 1, 1]));
+        assert_eq!(
+            frames_sha256(&frames[..1]),
+            crate::files::sha256_hex(&frames[0].rgb)
+        );
+        assert_eq!(
+            frames_sha256(&frames),
+            crate::files::sha256_hex(&[0, 0, 0, 1, 1, 1])
+        );
     }
 
     #[test]

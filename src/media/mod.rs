@@ -1,7 +1,6 @@
 //! Files that leave the program, pictures and videos with their manifest; the frames they are made
 //! from; and reference pictures that come in.
 
-pub mod files;
 pub mod fit;
 pub mod frames;
 pub mod golden;

@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, SrgbRenderingIntent};
 
-use super::files::read_input;
 use super::frames::Frame;
 use super::marks::xmp_packet;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::read_bounded;
 
 /// Keyword of the chunk that holds the manifest.
 pub const MANIFEST_KEY: &str = "ourvidz";
@@ -109,7 +109,7 @@ pub struct Picture {
 /// `InputMissing` for a missing file, `BadInput` for one that is no PNG, is broken, or is no 8-bit
 /// RGB picture of at most 256 MiB.
 pub fn read(path: &Path) -> Result<Picture> {
-    let bytes = read_input(path)?;
+    let bytes = read_bounded(path, LARGEST_FILE_BYTES)?;
     decode(&bytes).map_err(|why| {
         Error::new(
             ErrorKind::BadInput,
@@ -120,6 +120,8 @@ pub fn read(path: &Path) -> Result<Picture> {
     })
 }
 
+/// The largest file that is read.
+const LARGEST_FILE_BYTES: u64 = 512 << 20;
 const LARGEST_PIXEL_BYTES: usize = 256 << 20;
 
 fn decode(bytes: &[u8]) -> Result<Picture, String> {

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::files::input_error;
 use crate::error::{Error, ErrorKind};
+use crate::files::input_error;
 
 /// What a video file really holds.
 #[derive(Debug, Clone, PartialEq)]

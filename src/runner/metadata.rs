@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Finished, Task, notes};
-use crate::callback::{Asset, Report, Status, error_record};
 use crate::job::{Family, JobSpec, Output};
+use crate::outbox::body::{Asset, Report, Status, error_record};
 
 /// The report for one status of a job.
 pub fn report(

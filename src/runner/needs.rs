@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::media::files::{Existing, write_whole};
+use crate::files::{Existing, write_whole};
 use crate::memory::Need;
 
 const FILE: &str = "memory-needs.json";

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::callback;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::{Existing, folder_of, with_suffix};
 use crate::job::{Format, JobSpec, ResolvedJob};
-use crate::media::files::{Existing, folder_of, with_suffix};
 use crate::media::manifest::{read_manifest, settled_spec};
 use crate::media::video::VideoFormat;
+use crate::outbox::body as callback;
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
 /// The extension is the job's.

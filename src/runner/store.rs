@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Task;
-use crate::callback::Asset;
+use crate::files::{remove_if_there, sha256_hex, with_suffix, write_whole};
 use crate::job::Format;
-use crate::media::files::{remove_if_there, sha256_hex, with_suffix, write_whole};
 use crate::media::frames::Frame;
 use crate::media::golden;
+use crate::outbox::body::Asset;
 
 /// One file's content, ready to be written.
 pub(super) struct Encoded {

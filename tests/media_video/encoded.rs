@@ -1,7 +1,7 @@
 //! MP4 and WebM.
 
 use ourvidz::error::{ErrorKind, kind_of};
-use ourvidz::media::files::{Existing, write_whole};
+use ourvidz::files::{Existing, write_whole};
 use ourvidz::media::frames::Frame;
 use ourvidz::media::golden::psnr_db;
 use ourvidz::media::manifest::read_manifest;

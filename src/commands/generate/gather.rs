@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::cli::Generate;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::folder_of;
 use crate::job::{JobSpec, MAX_SPEC_BYTES, Options, Origin, parse};
-use crate::media::files::folder_of;
 use crate::media::manifest::read_manifest;
 
 /// A spec and where it came from.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::CallbackFormat;
 use crate::error::{hint_of, kind_of};
-use crate::media::files::{Existing, write_whole};
+use crate::files::{Existing, write_whole};
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,121 @@
+use super::*;
+use crate::error::kind_of;
+
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_written_file_is_whole_and_leaves_no_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/er/a.png");
+    write_whole(&path, b"one", Existing::Keep).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"one");
+    assert_eq!(names(path.parent().unwrap()), ["a.png"]);
+}
+
+#[test]
+fn keeping_accepts_the_same_bytes_and_refuses_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    write_whole(&path, b"one", Existing::Keep).unwrap();
+    write_whole(&path, b"one", Existing::Keep).unwrap();
+    for other in [&b"two"[..], b"on", b"ones"] {
+        let refused = write_whole(&path, other, Existing::Keep).unwrap_err();
+        assert_eq!(kind_of(&refused), ErrorKind::CannotWrite);
+    }
+    assert_eq!(fs::read(&path).unwrap(), b"one");
+    write_whole(&path, b"two", Existing::Replace).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(names(folder.path()), ["a.png"]);
+}
+
+#[test]
+fn a_file_where_a_folder_is_needed_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), b"").unwrap();
+    let error = write_whole(&folder.path().join("a/b.png"), b"x", Existing::Keep).unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::CannotWrite);
+}
+
+#[test]
+fn a_full_disk_is_cannot_write() {
+    let error = write_error(Path::new("a.png"), io::Error::from(io::ErrorKind::StorageFull));
+    assert_eq!(error.kind.exit_code(), 73);
+    let error = write_error(Path::new("a.png"), io::Error::from_raw_os_error(5));
+    assert_eq!(error.kind.exit_code(), 74);
+}
+
+#[test]
+fn a_suffix_goes_before_the_extension() {
+    assert_eq!(with_suffix(Path::new("x/a.png"), "-1"), Path::new("x/a-1.png"));
+    assert_eq!(with_suffix(Path::new("x/a"), "-1"), Path::new("x/a-1"));
+}
+
+#[test]
+fn reading_stops_at_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, b"12345").unwrap();
+    assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
+    assert_eq!(kind_of(&read_bounded(&path, 4).unwrap_err()), ErrorKind::BadInput);
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_folders_and_fifos_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    for path in [fifo.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let error = read_bounded(path, 10).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::InputMissing, "{error:#}");
+        let error = write_whole(path, b"x", Existing::Replace).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::CannotWrite, "{error:#}");
+    }
+    assert_eq!(names(folder.path()), ["fifo"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_replaced_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, b"secret").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write_whole(&path, b"other", Existing::Replace).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_sweep_takes_the_parts_of_the_dead_and_leaves_those_of_the_living() {
+    let folder = tempfile::tempdir().unwrap();
+    let living = Part::create(folder.path()).unwrap();
+    let dead = folder.path().join(format!("{PART_START}x{PART_END}"));
+    fs::write(&dead, b"half").unwrap();
+    fs::write(folder.path().join("a.part"), b"not ours").unwrap();
+    sweep(folder.path());
+    assert!(!dead.exists() && living.path.exists());
+    assert!(folder.path().join("a.part").exists());
+}
+
+#[test]
+fn a_lock_is_one_holders() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let held = Lock::try_take(&path).unwrap().expect("free");
+    assert!(Lock::try_take(&path).unwrap().is_none());
+    drop(held);
+    assert!(Lock::try_take(&path).unwrap().is_some());
+}

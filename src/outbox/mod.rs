@@ -1,0 +1,3 @@
+//! What producers are told about a job, and how it reaches them.
+
+pub mod body;
