@@ -136,15 +136,12 @@ fn the_micro_model_draws_the_colours_that_the_prompt_names() {
     for (seed, wanted) in wanted.iter().enumerate() {
         let request = ImageRequest {
             prompt: wanted.prompt.clone(),
-            negative_prompt: None,
             seeds: vec![seed as u64],
             num_inference_steps: 15,
             guidance_scale: 6.0,
             width_px: 128,
             height_px: 128,
-            scheduler: None,
-            truncate_prompt: false,
-            deterministic: false,
+            ..ImageRequest::default()
         };
         let output = pipeline.text_to_image(&request, &mut |_| Ok(())).unwrap();
         let (background, object) = judge(&output.frames[0]);

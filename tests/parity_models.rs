@@ -135,18 +135,25 @@ fn the_unet_agrees_with_diffusers_from_folder_and_single_file() {
         .values("time_ids")
         .0
         .chunks_exact(6)
-        .map(|row| row.try_into().unwrap())
-        .collect::<Vec<[f32; 6]>>();
+        .map(<[f32]>::to_vec)
+        .collect();
     let conditioning = Conditioning {
         encoder_hidden_states: case.tensor("context"),
         text_embeds: case.tensor("pooled"),
         time_ids,
+        guidance: None,
     };
     for single in [false, true] {
         let unet = build("unet", single, |vars| {
             UNet::load(vars, config::<UNetConfig>("unet")).unwrap()
         });
-        let output = unet.forward(case.tensor("sample"), &case.values("timesteps").0, &conditioning);
+        let prepared = unet.prepare(&conditioning);
+        let output = unet.forward(
+            case.tensor("sample"),
+            &case.values("timesteps").0,
+            &prepared,
+            None,
+        );
         assert_close("unet", output, case.tensor("output"));
     }
 }

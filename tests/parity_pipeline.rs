@@ -38,7 +38,7 @@ fn request(case: &PipelineCase) -> ImageRequest {
         height_px: case.height.unwrap(),
         scheduler: Some(case.scheduler.clone()),
         truncate_prompt: case.name.contains("truncated"),
-        deterministic: false,
+        ..ImageRequest::default()
     }
 }
 

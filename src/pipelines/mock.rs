@@ -62,6 +62,7 @@ impl VideoPipeline for MockPipeline {
             scheduler: request.scheduler.clone(),
             truncate_prompt: false,
             deterministic: true,
+            ..ImageRequest::default()
         };
         let made = self.text_to_image(&image, observer)?;
         Ok(VideoOutput {

@@ -77,6 +77,7 @@ fn request(seeds: &[u64], images: &Images) -> ImageRequest {
         scheduler: d.scheduler.clone(),
         truncate_prompt: images.truncate_prompt,
         deterministic: images.deterministic,
+        ..ImageRequest::default()
     }
 }
 

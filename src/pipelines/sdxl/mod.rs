@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::image::{MicroConditioning, PromptSyntax, SamplingOptions};
 use super::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
 use crate::device::Precision;
 use crate::fail;
@@ -96,7 +97,11 @@ impl SdxlPipeline {
         };
 
         let guided = request.guidance_scale > 1.0;
-        let conditioning = self.conditioning(request, seeds.len(), guided, embeds);
+        let prepared = self
+            .parts
+            .unet
+            .prepare(&self.conditioning(request, guided, embeds));
+        let prepared = prepared.for_images(seeds.len());
         let mut scheduler = schedulers::build::<4>(scheduler, request.num_inference_steps)?;
         let mut latents = noise() * scheduler.init_noise_sigma();
         for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
@@ -106,11 +111,10 @@ impl SdxlPipeline {
             } else {
                 input
             };
-            let timesteps = vec![t as f32; input.dims()[0]];
             let noise_pred = self
                 .parts
                 .unet
-                .forward(input.cast(self.dtype), &timesteps, &conditioning);
+                .forward(input.cast(self.dtype), &[t as f32], &prepared, None);
             let noise_pred = guide(noise_pred.cast(DType::F32), guided, request.guidance_scale);
             latents = scheduler.step(noise_pred, i, latents, &mut noise);
             on_step()?;
@@ -118,36 +122,22 @@ impl SdxlPipeline {
         Ok(latents)
     }
 
-    /// The branches in diffusers' order: all unconditional rows, then all conditional ones.
-    fn conditioning(
-        &self,
-        request: &ImageRequest,
-        images: usize,
-        guided: bool,
-        embeds: &PromptEmbeds,
-    ) -> Conditioning {
+    /// The branches in diffusers' order: the unconditional row, then the conditional one.
+    fn conditioning(&self, request: &ImageRequest, guided: bool, embeds: &PromptEmbeds) -> Conditioning {
         let branches = if guided {
             vec![&embeds.uncond, &embeds.cond]
         } else {
             vec![&embeds.cond]
         };
         let (height, width) = (request.height_px as f32, request.width_px as f32);
+        let rows = |f: &dyn Fn(&prompt::Embeds) -> Tensor<3>| {
+            Tensor::cat(branches.iter().map(|b| f(b)).collect(), 0)
+        };
         Conditioning {
-            encoder_hidden_states: Tensor::cat(
-                branches
-                    .iter()
-                    .map(|b| b.prompt_embeds.clone().repeat_dim(0, images))
-                    .collect(),
-                0,
-            ),
-            text_embeds: Tensor::cat(
-                branches
-                    .iter()
-                    .map(|b| b.pooled_prompt_embeds.clone().repeat_dim(0, images))
-                    .collect(),
-                0,
-            ),
-            time_ids: vec![[height, width, 0.0, 0.0, height, width]; branches.len() * images],
+            encoder_hidden_states: rows(&|b| b.prompt_embeds.clone()),
+            text_embeds: rows(&|b| b.pooled_prompt_embeds.clone().unsqueeze_dim(1)).squeeze_dim(1),
+            time_ids: vec![vec![height, width, 0.0, 0.0, height, width]; branches.len()],
+            guidance: None,
         }
     }
 
@@ -161,6 +151,46 @@ impl SdxlPipeline {
             })
             .collect()
     }
+}
+
+/// Names what a request asks for and this build does not do.
+fn check_built(request: &ImageRequest) -> Result<()> {
+    let asked = [
+        ("image", request.init.is_some()),
+        ("controls", !request.controls.is_empty()),
+        ("ip_adapters", !request.ip_adapters.is_empty()),
+        ("loras", !request.loras.is_empty()),
+        ("refiner", request.refiner.is_some()),
+        ("hires", request.hires.is_some()),
+        ("freeu", request.freeu.is_some()),
+        ("vae_tiling", request.vae_tiling.is_some()),
+        ("vae", request.vae.is_some()),
+        (
+            "prompt_2",
+            request.prompt_2.is_some() || request.negative_prompt_2.is_some(),
+        ),
+        ("clip_skip", request.clip_skip.is_some()),
+        ("prompt_syntax", request.prompt_syntax != PromptSyntax::Plain),
+        ("guidance_rescale", request.guidance_rescale != 0.0),
+        (
+            "cfg_interval",
+            request.cfg_interval.is_some() || request.guided_steps.is_some(),
+        ),
+        ("denoising_start", request.denoising_start.is_some()),
+        ("denoising_end", request.denoising_end.is_some()),
+        (
+            "timesteps or another sampler setting",
+            request.sampling != SamplingOptions::default(),
+        ),
+        (
+            "original_size or another size",
+            request.sizes != MicroConditioning::default(),
+        ),
+    ];
+    if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
+        fail!(NotBuilt, "{field} is given, which this build does not do yet"; "leave it out");
+    }
+    Ok(())
 }
 
 /// Classifier-free guidance (Ho & Salimans 2022).
@@ -200,6 +230,7 @@ fn to_frame(image: Tensor<4>) -> Result<Frame> {
 impl ImagePipeline for SdxlPipeline {
     fn text_to_image(&mut self, request: &ImageRequest, observer: &mut Observer<'_>) -> Result<ImageOutput> {
         self.check(request)?;
+        check_built(request)?;
         let scheduler = self.scheduler_for(request)?;
         let mut timings = Timings::default();
 
