@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod policy;
 pub mod progress;
+pub mod queue;
 pub mod registry;
 
 pub mod pipelines;

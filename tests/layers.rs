@@ -41,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("enhance", &["pipelines"]),
     ("memory", &[]),
+    ("queue", &["outbox", "outcome"]),
     ("outbox", &["outcome"]),
     ("outcome", &[]),
     ("job", &["registry", "policy", "media", "schedulers"]),

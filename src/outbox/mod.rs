@@ -1,3 +1,4 @@
 //! What producers are told about a job, and how it reaches them.
 
 pub mod body;
+pub mod envelope;
