@@ -8,10 +8,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use directories::ProjectDirs;
 
+pub mod callback;
+mod duration;
 mod enhance;
+pub mod secret;
+mod storage;
 mod toml_file;
 
+pub use callback::{CallbackFormat, CallbackSettings};
+pub use duration::duration;
 pub use enhance::EnhanceSettings;
+pub use secret::Secret;
+pub use storage::StorageSettings;
 pub use toml_file::{Section, TomlFile};
 
 use crate::error::{Error, ErrorKind};
@@ -25,34 +33,14 @@ pub enum ContentMode {
     Adult,
 }
 
-/// The shape of `callback.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CallbackFormat {
-    #[default]
-    Standard,
-    Workspace,
-}
-
-impl CallbackFormat {
-    pub const NAMES: &'static [&'static str] = &["standard", "workspace"];
-
-    /// # Errors
-    /// `Config` for any other name.
-    pub fn from_name(name: &str) -> Result<Self> {
-        match name {
-            "standard" => Ok(Self::Standard),
-            "workspace" => Ok(Self::Workspace),
-            other => Err(not_among("callback format", other, Self::NAMES)),
-        }
-    }
-}
-
 /// Everything that does not change from job to job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where `config.toml` and `models.toml` are looked for.
     pub config_dir: PathBuf,
     pub cache_dir: PathBuf,
+    /// Where the queue and the callbacks that wait are kept unless something else is said.
+    pub data_dir: PathBuf,
     pub content_mode: ContentMode,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
@@ -62,7 +50,8 @@ pub struct Settings {
     pub output: Option<String>,
     /// The models.toml to read instead of the usual places.
     pub models: Option<PathBuf>,
-    pub callback_format: CallbackFormat,
+    pub callback: CallbackSettings,
+    pub storage: StorageSettings,
     pub enhance: EnhanceSettings,
     /// Seconds after which a job of `generate` is stopped between two steps; `None`: never.
     pub time_limit_s: Option<u64>,
@@ -82,6 +71,7 @@ const KEYS: &[&str] = &[
     "log_prompts",
     "policy",
     "callback",
+    "storage",
     "enhance",
 ];
 
@@ -99,8 +89,11 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn load_with(env: &Env<'_>) -> Result<Self> {
-        let (config_dir, cache_dir) = folders(env)?;
-        let mut settings = Self::with_folders(config_dir, cache_dir);
+        let [config_dir, cache_dir, data_dir] = folders(env)?;
+        let mut settings = Self {
+            data_dir,
+            ..Self::with_folders(config_dir, cache_dir)
+        };
         let file = settings.config_dir.join("config.toml");
         match std::fs::read_to_string(&file) {
             Ok(text) => settings.read_file(&file, &text)?,
@@ -111,17 +104,20 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The built-in defaults for these two folders.
+    /// The built-in defaults for these two folders; the data lies beside the configuration.
     pub fn with_folders(config_dir: impl Into<PathBuf>, cache_dir: impl Into<PathBuf>) -> Self {
+        let config_dir = config_dir.into();
         Self {
-            config_dir: config_dir.into(),
+            data_dir: config_dir.join("data"),
+            config_dir,
             cache_dir: cache_dir.into(),
             content_mode: ContentMode::default(),
             device: "auto".into(),
             dtype: None,
             output: None,
             models: None,
-            callback_format: CallbackFormat::default(),
+            callback: CallbackSettings::default(),
+            storage: StorageSettings::default(),
             enhance: EnhanceSettings::default(),
             time_limit_s: None,
             log_prompts: false,
@@ -158,10 +154,10 @@ impl Settings {
             self.enhance.read_file(&section)?;
         }
         if let Some(callback) = root.table("callback")? {
-            callback.only(&["format"])?;
-            if let Some(v) = callback.text("format")? {
-                self.callback_format = callback.checked("format", CallbackFormat::from_name(&v))?;
-            }
+            self.callback.read_file(&callback, &self.config_dir)?;
+        }
+        if let Some(storage) = root.table("storage")? {
+            self.storage.read_file(&storage)?;
         }
         Ok(())
     }
@@ -190,27 +186,29 @@ impl Settings {
         if let Some(v) = read("OURVIDZ_CONTENT_MODE") {
             self.content_mode = in_variable("OURVIDZ_CONTENT_MODE", content_mode(&v))?;
         }
-        if let Some(v) = read("OURVIDZ_CALLBACK_FORMAT") {
-            self.callback_format = in_variable("OURVIDZ_CALLBACK_FORMAT", CallbackFormat::from_name(&v))?;
-        }
+        self.callback.read_env(&read)?;
+        self.storage.read_env(&read)?;
         self.enhance.read_env(&read)
     }
 }
 
-fn folders(env: &Env<'_>) -> Result<(PathBuf, PathBuf)> {
+/// Folders of configuration, cache and data.
+fn folders(env: &Env<'_>) -> Result<[PathBuf; 3]> {
     let given = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let (config, cache) = (given("OURVIDZ_CONFIG_DIR"), given("OURVIDZ_CACHE_DIR"));
-    if let (Some(config), Some(cache)) = (&config, &cache) {
-        return Ok((config.clone(), cache.clone()));
-    }
-    let Some(usual) = ProjectDirs::from("", "", "ourvidz") else {
+    let usual = ProjectDirs::from("", "", "ourvidz");
+    let folder = |name: &str, usual: Option<PathBuf>| given(name).or(usual);
+    let config = folder(
+        "OURVIDZ_CONFIG_DIR",
+        usual.as_ref().map(|u| u.config_dir().into()),
+    );
+    let cache = folder("OURVIDZ_CACHE_DIR", usual.as_ref().map(|u| u.cache_dir().into()));
+    let (Some(config), Some(cache)) = (config, cache) else {
         fail!(Config, "no home folder is known";
-            "set OURVIDZ_CONFIG_DIR and OURVIDZ_CACHE_DIR");
+            "set OURVIDZ_CONFIG_DIR, OURVIDZ_CACHE_DIR and OURVIDZ_DATA_DIR");
     };
-    Ok((
-        config.unwrap_or_else(|| usual.config_dir().into()),
-        cache.unwrap_or_else(|| usual.cache_dir().into()),
-    ))
+    let data = folder("OURVIDZ_DATA_DIR", usual.map(|u| u.data_dir().into()));
+    let data = data.unwrap_or_else(|| config.join("data"));
+    Ok([config, cache, data])
 }
 
 fn content_mode(value: &str) -> Result<ContentMode> {
@@ -305,6 +303,7 @@ mod tests {
         let home = folder.path().display().to_string();
         Settings::load_with(&|name| match name {
             "OURVIDZ_CONFIG_DIR" | "OURVIDZ_CACHE_DIR" => Some(home.clone()),
+            "OURVIDZ_DATA_DIR" => Some(format!("{home}/data")),
             _ => variables
                 .iter()
                 .find(|(n, _)| *n == name)
@@ -326,7 +325,7 @@ mod tests {
         let s = settings(Some(file), &[]).unwrap();
         assert_eq!((s.device.as_str(), s.dtype.as_deref()), ("cuda:1", Some("bf16")));
         assert_eq!((s.content_mode, s.log_prompts), (ContentMode::Adult, true));
-        assert_eq!(s.callback_format, CallbackFormat::Workspace);
+        assert_eq!(s.callback.format, CallbackFormat::Workspace);
         let env = [
             ("OURVIDZ_DEVICE", "cpu"),
             ("OURVIDZ_DTYPE", "float32"),
@@ -339,7 +338,7 @@ mod tests {
         let s = settings(Some(file), &env).unwrap();
         assert_eq!((s.device.as_str(), s.dtype.as_deref()), ("cpu", Some("f32")));
         assert_eq!((s.content_mode, s.log_prompts), (ContentMode::Sfw, false));
-        assert_eq!(s.callback_format, CallbackFormat::Standard);
+        assert_eq!(s.callback.format, CallbackFormat::Standard);
         assert_eq!(
             (s.output.as_deref(), s.models),
             (Some("out/"), Some("m.toml".into()))

@@ -32,6 +32,14 @@ pub enum ErrorKind {
     GoldenMismatch,
     /// A job ran over its time limit (exit 1).
     TimedOut,
+    /// The worker process died while it ran the job (exit 1).
+    WorkerCrashed,
+    /// Somebody cancelled the job (exit 1).
+    Cancelled,
+    /// A reference's address may not be fetched (exit 66).
+    FetchBlocked,
+    /// A reference is not there, too large or no picture (exit 66).
+    FetchFailed,
     /// A bug of ours (exit 70).
     Internal,
     /// An output cannot be created: permissions, full disk (exit 73).
@@ -53,10 +61,10 @@ impl ErrorKind {
     pub fn exit_code(self) -> u8 {
         use ErrorKind::*;
         match self {
-            GpuOom | BadOutput | OutputTooLarge | GoldenMismatch | TimedOut => 1,
+            GpuOom | BadOutput | OutputTooLarge | GoldenMismatch | TimedOut | WorkerCrashed | Cancelled => 1,
             Usage => 2,
             InvalidSpec | Conflict => 65,
-            InputMissing | BadInput => 66,
+            InputMissing | BadInput | FetchBlocked | FetchFailed => 66,
             Unavailable | NotBuilt => 69,
             Internal => 70,
             CannotWrite => 73,
@@ -84,6 +92,10 @@ impl ErrorKind {
             OutputTooLarge => "output_too_large",
             GoldenMismatch => "golden_mismatch",
             TimedOut => "timed_out",
+            WorkerCrashed => "worker_crashed",
+            Cancelled => "cancelled",
+            FetchBlocked => "fetch_blocked",
+            FetchFailed => "fetch_failed",
             Internal => "internal",
             CannotWrite => "cannot_write",
             Io => "io",

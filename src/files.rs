@@ -203,7 +203,7 @@ pub fn sweep(folder: &Path) {
 #[derive(Debug)]
 pub struct Lock {
     /// Locked as long as it is open.
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -215,13 +215,44 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let file = open_with(path, &options).map_err(|e| write_error(path, e))?;
+        Self::of(file, path)
+    }
+
+    /// Locks a file that is there; `None` while somebody else holds it, and when it has gone or
+    /// another one has taken its place.
+    ///
+    /// # Errors
+    /// `Io` when the file system has no locks.
+    pub fn try_take_existing(path: &Path) -> Result<Option<Self>> {
+        let Ok(file) = open_with(path, OpenOptions::new().read(true).write(true)) else {
+            return Ok(None);
+        };
+        let lock = Self::of(file, path)?;
+        Ok(lock.filter(|lock| lock.is_of(path)))
+    }
+
+    fn of(file: File, path: &Path) -> Result<Option<Self>> {
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => {
                 Err(e).with_context(|| format!("lock `{}`: cannot be taken", path.display()))
             }
         }
+    }
+
+    /// Whether the locked file is the one that now has the name `path`.
+    #[cfg(unix)]
+    fn is_of(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |m: &fs::Metadata| (m.dev(), m.ino());
+        let (locked, named) = (self.file.metadata(), path.symlink_metadata());
+        matches!((&locked, &named), (Ok(a), Ok(b)) if identity(a) == identity(b))
+    }
+
+    #[cfg(not(unix))]
+    fn is_of(&self, path: &Path) -> bool {
+        self.file.metadata().is_ok() && path.symlink_metadata().is_ok()
     }
 }
 

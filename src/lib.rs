@@ -8,6 +8,7 @@ pub mod commands;
 pub mod runner;
 
 pub mod enhance;
+pub mod fetch;
 pub mod job;
 pub mod media;
 pub mod memory;
@@ -17,6 +18,7 @@ pub mod policy;
 pub mod progress;
 pub mod queue;
 pub mod registry;
+pub mod store;
 
 pub mod pipelines;
 
@@ -31,6 +33,7 @@ pub mod weights;
 pub mod device;
 
 pub mod files;
+pub mod net;
 
 pub mod config;
 pub mod error;

@@ -42,7 +42,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("enhance", &["pipelines"]),
     ("memory", &[]),
     ("queue", &["outbox", "outcome"]),
-    ("outbox", &["outcome"]),
+    ("outbox", &["outcome", "net"]),
+    ("store", &["outcome", "media", "net"]),
+    ("fetch", &["media", "net"]),
     ("outcome", &[]),
     ("job", &["registry", "policy", "media", "schedulers"]),
     ("media", &["job"]),
@@ -69,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nn", &["weights", "device"]),
     ("device", &[]),
     ("files", &[]),
+    ("net", &[]),
     ("config", &[]),
     ("error", &[]),
 ];

@@ -40,7 +40,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         settings.time_limit_s = (seconds > 0).then_some(seconds);
     }
     if let Some(format) = args.callback_format {
-        settings.callback_format = match format {
+        settings.callback.format = match format {
             cli::CallbackFormat::Standard => CallbackFormat::Standard,
             cli::CallbackFormat::Workspace => CallbackFormat::Workspace,
         };
@@ -60,7 +60,7 @@ pub fn run(args: &Generate) -> Result<u8> {
             &mut reporter,
             invalid,
             &layout,
-            settings.callback_format,
+            settings.callback.format,
             args.dry_run,
         );
     }
@@ -98,7 +98,7 @@ fn run_all(
         loader: Loader::new(settings)?,
         reporter,
         stop: signals::listen()?,
-        callback_format: settings.callback_format,
+        callback_format: settings.callback.format,
         time_limit: settings.time_limit_s.map(Duration::from_secs),
         settings,
         registry,

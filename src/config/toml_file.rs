@@ -94,6 +94,15 @@ impl<'f, 'a> Section<'f, 'a> {
     }
 
     /// # Errors
+    /// `Config` when the value is no list of texts.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.value(key, "a list of texts", |v| {
+            let text = |item: &Spanned<DeValue<'a>>| item.get_ref().as_str().map(str::to_owned);
+            v.as_array()?.iter().map(text).collect()
+        })
+    }
+
+    /// # Errors
     /// `Config` when the value is neither `true` nor `false`.
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
         self.value(key, "true or false", DeValue::as_bool)

@@ -1,0 +1,23 @@
+//! What everything that speaks over the network shares.
+
+use std::sync::Once;
+
+use reqwest::ClientBuilder;
+
+/// Chooses the cryptography of TLS for this process; needed before the first connection of any
+/// client. Certificates are those of the system's store, or of `SSL_CERT_FILE`.
+pub fn prepare_tls() {
+    static CHOSEN: Once = Once::new();
+    CHOSEN.call_once(|| {
+        // Fails only when the process has chosen already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// An HTTP client that says who it is and follows no redirect.
+pub fn client() -> ClientBuilder {
+    prepare_tls();
+    reqwest::Client::builder()
+        .user_agent(concat!("ourvidz/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+}
