@@ -120,8 +120,8 @@ fn text_encoders_agree_with_transformers_from_folder_and_single_file() {
         let second = build("text_encoder_2", single, |vars| {
             ClipTextModel::load(vars, config::<ClipTextConfig>("text_encoder_2"), true).unwrap()
         });
-        let one = first.forward(&case.ids("ids"), &Device::flex(), DType::F32);
-        let two = second.forward(&case.ids("ids_2"), &Device::flex(), DType::F32);
+        let one = first.forward(&case.ids("ids"), 0, &Device::flex(), DType::F32);
+        let two = second.forward(&case.ids("ids_2"), 0, &Device::flex(), DType::F32);
         assert_close("penultimate_1", one.penultimate, case.tensor("penultimate_1"));
         assert_close("penultimate_2", two.penultimate, case.tensor("penultimate_2"));
         assert_close("pooled", two.text_embeds.unwrap(), case.tensor("pooled"));

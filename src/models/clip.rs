@@ -72,7 +72,8 @@ pub struct ClipTextModel {
 /// What SDXL reads from a text encoder.
 #[derive(Debug, Clone)]
 pub struct ClipTextOutput {
-    /// `hidden_states[-2]`: `[batch, length, hidden]`, before the last layer and the final norm.
+    /// `hidden_states[-2 - clip_skip]`: `[batch, length, hidden]`, before the last layer and the
+    /// final norm.
     pub penultimate: Tensor<3>,
     /// `[batch, projection_dim]` at the end token; only with a projection.
     pub text_embeds: Option<Tensor<2>>,
@@ -104,7 +105,7 @@ impl ClipTextModel {
                 .at("position_embedding")
                 .get("weight", [config.max_position_embeddings, width]),
             layers: (0..config.num_hidden_layers)
-                .map(|i| EncoderLayer::load(&root.at("encoder.layers").at(i), &config))
+                .map(|i| EncoderLayer::load(&root.at("encoder.layers").at(i), &config.layers()))
                 .collect(),
             final_layer_norm: LayerNorm::load(&root.at("final_layer_norm"), width, config.layer_norm_eps),
             text_projection: with_projection
@@ -115,11 +116,18 @@ impl ClipTextModel {
 
     /// # Shapes
     /// `ids: [batch][length]`, all of one length of at most `max_position_embeddings`; computes
-    /// in `dtype`.
+    /// in `dtype`. `clip_skip` layers before the last one are left out of the states, too.
     ///
     /// # Panics
-    /// If rows differ in length, are too long, or hold an id outside the vocabulary.
-    pub fn forward(&self, ids: &[Vec<u32>], device: &Device, dtype: DType) -> ClipTextOutput {
+    /// If rows differ in length, are too long, or hold an id outside the vocabulary, or if
+    /// `clip_skip` exceeds [`Self::most_clip_skip`].
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        clip_skip: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> ClipTextOutput {
         let (batch, length) = (ids.len(), ids[0].len());
         assert!(
             ids.iter().all(|row| row.len() == length),
@@ -146,22 +154,31 @@ impl ClipTextModel {
             .narrow(0, 0, length)
             .unsqueeze::<3>();
         let mut hidden_states = embedded.cast(dtype) + positions.cast(dtype);
-        let (last, others) = self
-            .layers
-            .split_last()
-            .expect("at least two layers, checked at load");
-        for layer in others {
+        let kept = self.most_clip_skip() - clip_skip;
+        let mut penultimate = None;
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i == kept {
+                penultimate = Some(hidden_states.clone());
+                if self.text_projection.is_none() {
+                    break;
+                }
+            }
             hidden_states = layer.forward(hidden_states);
         }
-        let penultimate = hidden_states.clone();
         let text_embeds = self.text_projection.as_ref().map(|projection| {
-            let last_hidden_state = self.final_layer_norm.forward(last.forward(hidden_states));
+            let last_hidden_state = self.final_layer_norm.forward(hidden_states);
             projection.forward(self.pool(last_hidden_state, ids))
         });
+        let penultimate = penultimate.expect("the state before a layer that there is");
         ClipTextOutput {
             penultimate,
             text_embeds,
         }
+    }
+
+    /// The largest `clip_skip`: the states are then the token embeddings.
+    pub fn most_clip_skip(&self) -> usize {
+        self.layers.len() - 1
     }
 
     /// The state at each row's end token.
@@ -190,8 +207,34 @@ fn end_position(ids: &[u32], eos_token_id: u32) -> usize {
     ids.iter().position(|&id| id == wanted).unwrap_or(0)
 }
 
+/// The measures of CLIP's layers, text and vision alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LayerConfig {
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_attention_heads: usize,
+    pub hidden_act: Activation,
+    pub layer_norm_eps: f64,
+    /// Positions see only those before them.
+    pub is_causal: bool,
+}
+
+impl ClipTextConfig {
+    fn layers(&self) -> LayerConfig {
+        LayerConfig {
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_attention_heads: self.num_attention_heads,
+            hidden_act: self.hidden_act,
+            layer_norm_eps: self.layer_norm_eps,
+            is_causal: true,
+        }
+    }
+}
+
+/// One layer of a CLIP encoder.
 #[derive(Debug)]
-struct EncoderLayer {
+pub(super) struct EncoderLayer {
     layer_norm1: LayerNorm,
     q_proj: Linear,
     k_proj: Linear,
@@ -200,12 +243,11 @@ struct EncoderLayer {
     layer_norm2: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    heads: usize,
-    activation: Activation,
+    config: LayerConfig,
 }
 
 impl EncoderLayer {
-    fn load(vars: &Vars, config: &ClipTextConfig) -> Self {
+    pub fn load(vars: &Vars, config: &LayerConfig) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let attention = vars.at("self_attn");
         Self {
@@ -217,22 +259,22 @@ impl EncoderLayer {
             layer_norm2: LayerNorm::load(&vars.at("layer_norm2"), width, config.layer_norm_eps),
             fc1: Linear::load(&vars.at("mlp.fc1"), width, inner),
             fc2: Linear::load(&vars.at("mlp.fc2"), inner, width),
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
+            config: *config,
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let y = self.layer_norm1.forward(x.clone());
         let (q, k, v) = (
             self.q_proj.forward(y.clone()),
             self.k_proj.forward(y.clone()),
             self.v_proj.forward(y),
         );
-        let [q, k, v] = [q, k, v].map(|t| split_heads(t, self.heads));
-        let x = x + self.out_proj.forward(merge_heads(sdpa(q, k, v, true)));
+        let [q, k, v] = [q, k, v].map(|t| split_heads(t, self.config.num_attention_heads));
+        let attended = sdpa(q, k, v, self.config.is_causal);
+        let x = x + self.out_proj.forward(merge_heads(attended));
         let y = self.fc1.forward(self.layer_norm2.forward(x.clone()));
-        let y = match self.activation {
+        let y = match self.config.hidden_act {
             Activation::QuickGelu => y.clone() * activation::sigmoid(y * 1.702),
             Activation::Gelu => activation::gelu(y),
         };

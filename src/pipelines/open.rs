@@ -10,7 +10,7 @@ use super::embedded::MICRO_QWEN;
 use super::mock::{MockPipeline, MockText};
 use super::qwen::{self, QwenPipeline, TextModel};
 use super::sdxl::SdxlPipeline;
-use super::sdxl::parts::{COMPONENTS, Layout};
+use super::sdxl::parts::Layout;
 use super::video::VideoPipeline;
 use super::wan::{self, Residency, WanPipeline};
 use super::{Event, ImagePipeline, Observer};
@@ -243,9 +243,9 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
             digests.of_all(&layout.files, &names)
         }
         _ => {
-            let files = Layout::of(spec)?.files;
-            let names = files.deciding(&COMPONENTS)?;
-            digests.of_all(&files, &names)
+            let layout = Layout::of(spec)?;
+            let names = layout.files.deciding(layout.components()?)?;
+            digests.of_all(&layout.files, &names)
         }
     }
 }

@@ -165,11 +165,6 @@ fn check_built(request: &ImageRequest) -> Result<()> {
         ("freeu", request.freeu.is_some()),
         ("vae_tiling", request.vae_tiling.is_some()),
         ("vae", request.vae.is_some()),
-        (
-            "prompt_2",
-            request.prompt_2.is_some() || request.negative_prompt_2.is_some(),
-        ),
-        ("clip_skip", request.clip_skip.is_some()),
         ("prompt_syntax", request.prompt_syntax != PromptSyntax::Plain),
         ("guidance_rescale", request.guidance_rescale != 0.0),
         (

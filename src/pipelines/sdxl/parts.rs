@@ -39,17 +39,28 @@ pub struct Layout {
 struct ModelIndex {
     #[serde(default = "yes")]
     force_zeros_for_empty_prompt: bool,
+    /// Library and class.
+    text_encoder: Option<Vec<Option<String>>>,
 }
 
 fn yes() -> bool {
     true
 }
 
+impl ModelIndex {
+    /// Refiners say `"text_encoder": [null, null]`.
+    fn has_first_encoder(&self) -> bool {
+        let class = self.text_encoder.as_ref().map(|names| names.last());
+        !matches!(class, Some(Some(None)))
+    }
+}
+
 /// Everything a pipeline needs, loaded.
 pub struct Parts {
     pub tokenizer: ClipTokenizer,
     pub tokenizer_2: ClipTokenizer,
-    pub text_encoder: ClipTextModel,
+    /// Refiners have only the second one.
+    pub text_encoder: Option<ClipTextModel>,
     pub text_encoder_2: ClipTextModel,
     pub unet: UNet,
     pub vae: Vae,
@@ -134,8 +145,18 @@ impl Layout {
         let size = |component: &&str| Ok(self.checkpoint(component)?.0.size_bytes());
         match &self.single_file {
             Some(path) => Ok(vec![Checkpoint::open(path)?.size_bytes()]),
-            None => COMPONENTS.iter().map(size).collect(),
+            None => self.components()?.iter().map(size).collect(),
         }
+    }
+
+    /// Those of [`COMPONENTS`] that this model has.
+    ///
+    /// # Errors
+    /// When `model_index.json` is missing or broken.
+    pub fn components(&self) -> Result<&'static [&'static str]> {
+        let index: ModelIndex = self.files.json("model_index.json")?;
+        let first = if index.has_first_encoder() { 0 } else { 1 };
+        Ok(&COMPONENTS[first..])
     }
 
     fn checkpoint(&self, component: &str) -> Result<(Checkpoint, NameTable)> {
@@ -207,7 +228,10 @@ impl Layout {
         Ok(Parts {
             tokenizer,
             tokenizer_2,
-            text_encoder: checked(self.text_encoder("text_encoder", false, &target)?)?,
+            text_encoder: match index.has_first_encoder() {
+                true => Some(checked(self.text_encoder("text_encoder", false, &target)?)?),
+                false => None,
+            },
             text_encoder_2: checked(self.text_encoder("text_encoder_2", true, &target)?)?,
             unet: self
                 .unet(&target)
@@ -230,12 +254,13 @@ impl Layout {
             precision: Precision::F32,
             mode: Mode::Verify,
         };
-        let mut reports = vec![
-            self.text_encoder("text_encoder", false, &target)?.1,
-            self.text_encoder("text_encoder_2", true, &target)?.1,
-            self.unet(&target)?.1,
-            self.vae(&target)?.1,
-        ];
+        let mut reports = Vec::new();
+        if self.components()?.contains(&COMPONENTS[0]) {
+            reports.push(self.text_encoder("text_encoder", false, &target)?.1);
+        }
+        reports.push(self.text_encoder("text_encoder_2", true, &target)?.1);
+        reports.push(self.unet(&target)?.1);
+        reports.push(self.vae(&target)?.1);
         let foreign = self.foreign()?;
         if !foreign.is_clean() {
             reports.push(foreign);

@@ -4,7 +4,10 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::parts::Parts;
+use crate::fail;
+use crate::models::clip::ClipTextModel;
 use crate::pipelines::ImageRequest;
+use crate::tokenizers::clip::ClipTokenizer;
 
 /// Text conditioning of both guidance branches, for one image.
 pub struct PromptEmbeds {
@@ -25,31 +28,44 @@ pub struct Embeds {
     pub pooled_prompt_embeds: Tensor<2>,
 }
 
+/// A text for each encoder of a model.
+type Texts<'a> = Vec<(&'a ClipTokenizer, &'a ClipTextModel, &'a str)>;
+
 /// Encodes prompt and negative prompt as `StableDiffusionXLPipeline.encode_prompt` does, in
 /// 75-token chunks where a prompt is longer than one.
 ///
 /// # Errors
-/// When a tokenizer cannot encode the text.
+/// `InvalidSpec` when `clip_skip` leaves no layer; when a tokenizer cannot encode the text.
 pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DType) -> Result<PromptEmbeds> {
-    let zeroed = request.negative_prompt.is_none() && parts.force_zeros_for_empty_prompt;
-    let negative = request.negative_prompt.as_deref().unwrap_or_default();
+    let (negative, negative_2) = (&request.negative_prompt, &request.negative_prompt_2);
+    let zeroed = negative.is_none() && negative_2.is_none() && parts.force_zeros_for_empty_prompt;
+    let negative = negative.as_deref().unwrap_or_default();
+    let positive = texts(parts, &request.prompt, request.prompt_2.as_deref());
+    let negative = texts(parts, negative, negative_2.as_deref());
+    let clip_skip = checked_clip_skip(&positive, request)?;
     let truncate = request.truncate_prompt;
-    let longest = |text: &str| -> Result<usize> {
-        let first = parts.tokenizer.chunks(text, truncate)?.len();
-        Ok(first.max(parts.tokenizer_2.chunks(text, truncate)?.len()))
+    let longest = |texts: &Texts| -> Result<usize> {
+        let mut most = 1;
+        for (tokenizer, _, text) in texts {
+            most = most.max(tokenizer.chunks(text, truncate)?.len());
+        }
+        Ok(most)
     };
-    let chunks = longest(&request.prompt)?.max(if zeroed { 1 } else { longest(negative)? });
+    let chunks = longest(&positive)?.max(if zeroed { 1 } else { longest(&negative)? });
 
-    let cond = encode_one(parts, &request.prompt, truncate, chunks, device, dtype)?;
+    let cond = encode_one(&positive, truncate, chunks, clip_skip, device, dtype)?;
     let uncond = if zeroed {
         cond.zeros_like()
     } else {
-        encode_one(parts, negative, truncate, chunks, device, dtype)?
+        // As in diffusers, clip_skip leaves negative prompts alone.
+        encode_one(&negative, truncate, chunks, 0, device, dtype)?
     };
     let mut tokens = Vec::new();
-    for tokenizer in [&parts.tokenizer, &parts.tokenizer_2] {
-        let count = tokenizer.count(&request.prompt)?;
+    let mut truncated = false;
+    for (tokenizer, _, text) in &positive {
+        let count = tokenizer.count(text)?;
         let room = tokenizer.max_length() - 2;
+        truncated |= truncate && count > room;
         let kept = if truncate { count.min(room) } else { count };
         tokens.push(
             (0..kept.div_ceil(room).max(1))
@@ -57,13 +73,36 @@ pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DTy
                 .collect(),
         );
     }
-    let truncated = truncate && parts.tokenizer.count(&request.prompt)? > parts.tokenizer.max_length() - 2;
     Ok(PromptEmbeds {
         cond,
         uncond,
         tokens,
         truncated,
     })
+}
+
+/// Which text each encoder gets; a model with the second encoder only gives it the first text.
+fn texts<'a>(parts: &'a Parts, text: &'a str, text_2: Option<&'a str>) -> Texts<'a> {
+    let (tokenizer_2, encoder_2) = (&parts.tokenizer_2, &parts.text_encoder_2);
+    match &parts.text_encoder {
+        Some(encoder) => vec![
+            (&parts.tokenizer, encoder, text),
+            (tokenizer_2, encoder_2, text_2.unwrap_or(text)),
+        ],
+        None => vec![(tokenizer_2, encoder_2, text)],
+    }
+}
+
+fn checked_clip_skip(texts: &Texts, request: &ImageRequest) -> Result<usize> {
+    let clip_skip = request.clip_skip.unwrap_or(0);
+    let most = texts.iter().map(|(_, encoder, _)| encoder.most_clip_skip()).min();
+    match most {
+        Some(most) if clip_skip > most => fail!(
+            InvalidSpec,
+            "clip_skip is {clip_skip}; this model's text encoders allow 0 to {most}"
+        ),
+        _ => Ok(clip_skip),
+    }
 }
 
 impl Embeds {
@@ -75,26 +114,23 @@ impl Embeds {
     }
 }
 
-/// Both encoders over `chunks` chunks; short texts are filled up with empty ones.
+/// All encoders over `chunks` chunks; short texts are filled up with empty ones.
 fn encode_one(
-    parts: &Parts,
-    text: &str,
+    texts: &Texts,
     truncate: bool,
     chunks: usize,
+    clip_skip: usize,
     device: &Device,
     dtype: DType,
 ) -> Result<Embeds> {
     let mut states = Vec::new();
     let mut pooled = None;
-    for (tokenizer, encoder) in [
-        (&parts.tokenizer, &parts.text_encoder),
-        (&parts.tokenizer_2, &parts.text_encoder_2),
-    ] {
+    for (tokenizer, encoder, text) in texts {
         let mut ids = tokenizer.chunks(text, truncate)?;
         while ids.len() < chunks {
             ids.extend(tokenizer.chunks("", truncate)?);
         }
-        let output = encoder.forward(&ids, device, dtype);
+        let output = encoder.forward(&ids, clip_skip, device, dtype);
         let [_, length, width] = output.penultimate.dims();
         states.push(output.penultimate.reshape([1, chunks * length, width]));
         // The pooled embedding is that of the first chunk, where the subject is named.
