@@ -22,6 +22,8 @@ pub mod store;
 
 pub mod pipelines;
 
+pub mod adapters;
+
 pub mod models;
 pub mod schedulers;
 pub mod tokenizers;

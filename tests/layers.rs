@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "pipelines",
         &[
+            "adapters",
             "models",
             "schedulers",
             "tokenizers",
@@ -64,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
+    ("adapters", &["nn", "weights", "device"]),
     ("models", &["nn", "weights", "device"]),
     ("schedulers", &["nn"]),
     ("tokenizers", &[]),

@@ -1,5 +1,7 @@
 //! The one test binary. Modules:
 
+/// LoRA and its relatives against diffusers and their formulas.
+mod adapters;
 /// `admin_utilities`, and `doctor`'s same numbers.
 mod admin;
 /// Counts allocations.
