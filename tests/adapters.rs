@@ -41,15 +41,14 @@ fn file(name: &str) -> PathBuf {
 fn request(case: &LoraCase) -> ImageRequest {
     ImageRequest {
         prompt: case.prompt.clone(),
-        negative_prompt: None,
+        loras: loras(case),
         seeds: case.seeds.clone(),
         num_inference_steps: case.num_inference_steps,
         guidance_scale: case.guidance_scale,
         width_px: case.width,
         height_px: case.height,
         scheduler: Some(case.scheduler.clone()),
-        truncate_prompt: false,
-        deterministic: false,
+        ..ImageRequest::default()
     }
 }
 
@@ -127,9 +126,8 @@ fn every_picture_with_adapters_agrees_with_diffusers_without_loading_again() {
     let mut pipeline = pipeline();
     let mut failed = Vec::new();
     for case in cases() {
-        let notes = pipeline.set_loras(&loras(&case)).unwrap();
-        assert!(notes.is_empty(), "{}: {notes:?}", case.name);
         let output = pipeline.text_to_image(&request(&case), &mut |_| Ok(())).unwrap();
+        assert!(output.notes.is_empty(), "{}: {:?}", case.name, output.notes);
         let found = psnr_to_reference(&output.frames, &images.values(&case.name).0);
         println!("{:32} {found:.1} dB", case.name);
         if found < 50.0 {
@@ -236,13 +234,14 @@ fn names_that_no_network_has_are_listed() {
         .flat_map(|(layer, width)| pair(layer, *width))
         .collect();
     write(&path, &pairs);
-    let mut pipeline = pipeline();
-    let notes = pipeline
-        .set_loras(&[Lora {
+    let request = ImageRequest {
+        loras: vec![Lora {
             file: path,
             scale: 1.0,
-        }])
-        .unwrap();
+        }],
+        ..request(&cases()[0])
+    };
+    let notes = pipeline().text_to_image(&request, &mut |_| Ok(())).unwrap().notes;
     assert_eq!(notes.len(), 1);
     assert!(
         notes[0].contains("extra: lora_te1_text_model_encoder_layers_99"),
