@@ -168,6 +168,12 @@ pub struct Generate {
     /// Overwrite whatever is at the output path
     #[arg(long, help_heading = "Job")]
     pub force: bool,
+    /// Leave out jobs whose results are there already
+    #[arg(long, conflicts_with = "force", help_heading = "Job")]
+    pub skip_existing: bool,
+    /// Let a replayed file name model paths, local files and callback addresses
+    #[arg(long, requires = "from", help_heading = "Job")]
+    pub trust_paths: bool,
     /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub callback: Option<String>,
