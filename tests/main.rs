@@ -11,6 +11,8 @@ mod harness;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
+/// Callbacks on their way.
+mod callbacks;
 /// Conversations.
 mod chat;
 /// The scripts in `completions/` are what the command prints.
