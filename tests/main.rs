@@ -49,6 +49,8 @@ mod parity_models;
 mod parity_pipeline;
 /// The language model against transformers, and its cache.
 mod parity_qwen;
+/// Samplers against diffusers and k-diffusion.
+mod parity_schedulers;
 /// WAN's networks and whole pipelines against diffusers and Wan's own code.
 mod parity_wan;
 /// PyTorch files, good and bad.
