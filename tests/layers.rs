@@ -50,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fetch", &["media", "net"]),
     ("outcome", &[]),
     ("job", &["registry", "policy", "media", "schedulers"]),
-    ("media", &["job"]),
+    ("media", &["job", "schedulers"]),
     ("policy", &[]),
     ("progress", &["events", "ndjson"]),
     ("ndjson", &["events"]),

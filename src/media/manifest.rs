@@ -13,6 +13,7 @@ use super::read::{self, Probe};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::job::{Job, JobSpec};
+use crate::schedulers;
 
 /// The layout of this record; a reader refuses a newer one.
 pub const VERSION: u32 = 1;
@@ -176,7 +177,7 @@ impl Manifest {
         if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
             lines.push(format!("Negative prompt: {negative}"));
         }
-        let (sampler, schedule) = a1111_sampler(&self.scheduler);
+        let (sampler, schedule) = schedulers::a1111_names(&self.scheduler);
         let config = &self.spec.config;
         let mut pairs = vec![
             ("Steps", config.steps.unwrap_or_default().to_string()),
@@ -236,26 +237,6 @@ pub fn settled_spec(job: &Job) -> JobSpec {
         config: job.spec.config.clone(),
         ..JobSpec::default()
     }
-}
-
-/// A1111's names for our schedulers: sampler and, where it is not the default, schedule.
-fn a1111_sampler(name: &str) -> (&str, Option<&'static str>) {
-    let (base, schedule) = match name.strip_suffix("-karras") {
-        Some(base) => (base, Some("Karras")),
-        None => (name, None),
-    };
-    let sampler = match base {
-        "euler" | "euler-trailing" => "Euler",
-        "euler-ancestral" => "Euler a",
-        "heun" => "Heun",
-        "ddim" => "DDIM",
-        "dpmpp-2m" => "DPM++ 2M",
-        "dpmpp-2m-sde" => "DPM++ 2M SDE",
-        "unipc" => "UniPC",
-        "lcm" => "LCM",
-        _ => return (name, None),
-    };
-    (sampler, schedule)
 }
 
 /// A1111 writes values that would break its comma-separated line as JSON strings.

@@ -303,11 +303,10 @@ impl Choice {
     /// Our name for the choice, schedule included.
     pub fn name(&self) -> String {
         let mut name = self.family.name().to_string();
-        for word in [self.curve.and_then(Curve::name), self.spacing.map(Spacing::name)] {
-            if let Some(word) = word {
-                name.push('-');
-                name.push_str(word);
-            }
+        let words = [self.curve.and_then(Curve::name), self.spacing.map(Spacing::name)];
+        for word in words.into_iter().flatten() {
+            name.push('-');
+            name.push_str(word);
         }
         name
     }

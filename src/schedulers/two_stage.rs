@@ -98,7 +98,7 @@ impl<const D: usize> TwoStage<D> {
         }
     }
 
-    fn to_middle(
+    fn first_half(
         &mut self,
         step: Step,
         sample: Tensor<D>,
@@ -115,7 +115,7 @@ impl<const D: usize> TwoStage<D> {
         towards(sample, denoised, down / step.sigma) + drawn * up
     }
 
-    fn to_end(
+    fn whole(
         &self,
         step: Step,
         [start, middle, denoised]: [Tensor<D>; 3],
@@ -228,9 +228,9 @@ impl<const D: usize> Scheduler<D> for TwoStage<D> {
             return denoised;
         };
         match self.started.take() {
-            None => self.to_middle(step, sample, denoised, noise),
+            None => self.first_half(step, sample, denoised, noise),
             Some((start, earlier)) => {
-                self.to_end(step, [start, sample, denoised], earlier, self.sigmas[i], noise)
+                self.whole(step, [start, sample, denoised], earlier, self.sigmas[i], noise)
             }
         }
     }
