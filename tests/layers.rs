@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Who may import what, besides itself. `error`, `config`, `files` and `text` are open to everyone.
+/// Who may import what, besides itself. `error` and `config` are open to everyone.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["job", "registry", "progress"]),
     (
@@ -15,10 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "job",
             "registry",
             "progress",
-            "stop",
             "media",
             "outbox",
-            "outcome",
             "policy",
             "device",
             "weights",
@@ -34,10 +32,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "job",
             "registry",
             "media",
-            "outcome",
+            "outbox",
             "policy",
-            "events",
-            "stop",
+            "progress",
             "pipelines",
             "device",
         ],
@@ -50,17 +47,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fetch", &["media", "net"]),
     ("outcome", &[]),
     ("job", &["registry", "policy", "media", "schedulers"]),
-    ("media", &["job", "schedulers"]),
+    ("media", &["job"]),
     ("policy", &[]),
-    ("progress", &["events", "ndjson"]),
-    ("ndjson", &["events"]),
-    ("events", &[]),
-    ("stop", &[]),
+    ("progress", &["pipelines"]),
     ("registry", &[]),
     (
         "pipelines",
         &[
-            "adapters",
             "models",
             "schedulers",
             "tokenizers",
@@ -71,7 +64,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
-    ("adapters", &["nn", "weights", "device"]),
     ("models", &["nn", "weights", "device"]),
     ("schedulers", &["nn"]),
     ("tokenizers", &[]),
@@ -82,7 +74,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("config", &[]),
     ("error", &[]),
-    ("text", &[]),
 ];
 
 #[test]
@@ -108,7 +99,7 @@ fn no_import_runs_upward() {
             for target in imports(line) {
                 let top = target.split('/').next().expect("a first part");
                 let ok = top == room
-                    || ["error", "config", "fail", "files", "text"].contains(&top)
+                    || ["error", "config", "fail", "files"].contains(&top)
                     || allowed.iter().any(|a| *a == top || target.starts_with(a));
                 if !ok {
                     wrong.push(format!("{relative}:{}: imports `{top}`", number + 1));

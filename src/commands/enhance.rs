@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::signals;
+use super::signals::{self, check};
 use super::{surroundings, volume};
 use crate::cli::{self, Enhance};
 use crate::config::{ContentMode, Settings};
@@ -20,11 +21,9 @@ use crate::fail;
 use crate::pipelines;
 use crate::pipelines::qwen::Sampling;
 use crate::policy;
-use crate::progress::Reporter;
+use crate::progress::{Reporter, escaped};
 use crate::registry::Registry;
 use crate::runner::exit_code;
-use crate::stop::Stop;
-use crate::text::escaped;
 
 mod input;
 mod model;
@@ -77,7 +76,7 @@ struct Run<'a> {
     request: EnhanceRequest,
     mode: ContentMode,
     legacy_names: bool,
-    stop: Stop,
+    stop: &'static AtomicI32,
     /// Notes are said once.
     said: BTreeSet<String>,
 }
@@ -106,10 +105,7 @@ impl<'a> Run<'a> {
     fn all(&mut self, given: &[String], reporter: &mut Reporter) -> Result<Vec<ErrorKind>> {
         let mut failures = Vec::new();
         for (index, prompt) in given.iter().enumerate() {
-            let done = self
-                .stop
-                .check()
-                .and_then(|()| self.one(prompt, given.len() == 1, reporter));
+            let done = check(self.stop).and_then(|()| self.one(prompt, given.len() == 1, reporter));
             match done {
                 Ok(enhancement) => self.print(index, &enhancement, reporter),
                 Err(error) => {
@@ -136,7 +132,7 @@ impl<'a> Run<'a> {
         request.check()?;
         let system_prompt = request.system_prompt.clone().unwrap_or_default();
         policy::check(&[&system_prompt, prompt], self.mode, false)?;
-        let (stop, mode) = (self.stop.clone(), self.mode);
+        let (stop, mode) = (self.stop, self.mode);
         let shows = alone && reporter.draws();
         let mut written = String::new();
         let mut observer = |piece: &str| {
@@ -147,7 +143,7 @@ impl<'a> Run<'a> {
                     reporter.writing(&written);
                 }
             }
-            stop.check()
+            check(stop)
         };
         let model = self.language.as_mut().map(|m| m as &mut dyn ModelSource);
         let enhancement = self.enhancer.enhance(model, &request, &mut observer)?;

@@ -12,8 +12,7 @@ use super::png;
 use super::read::{self, Probe};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::{Job, JobSpec};
-use crate::schedulers;
+use crate::job::{JobSpec, ResolvedJob};
 
 /// The layout of this record; a reader refuses a newer one.
 pub const VERSION: u32 = 1;
@@ -42,22 +41,8 @@ pub struct Manifest {
     pub device: String,
     pub dtype: String,
     pub outputs: Vec<Output>,
-    /// The pictures that it followed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub references: Vec<ReferenceRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// One picture that was followed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReferenceRecord {
-    /// The spec's field, such as `config.first_frame`.
-    pub field: String,
-    /// Digest of the file.
-    pub sha256: String,
-    /// As the spec names it: a path or an address.
-    pub source: String,
 }
 
 /// Which weights were used.
@@ -103,7 +88,7 @@ impl Output {
 /// What the runner knows when the frames are there.
 #[derive(Debug, Clone)]
 pub struct Made<'a> {
-    pub job: &'a Job,
+    pub job: &'a ResolvedJob,
     pub model: ModelRecord,
     pub scheduler: &'a str,
     pub effective_steps: usize,
@@ -111,7 +96,6 @@ pub struct Made<'a> {
     pub device: &'a str,
     pub dtype: &'a str,
     pub outputs: Vec<Output>,
-    pub references: Vec<ReferenceRecord>,
     pub notes: Vec<String>,
 }
 
@@ -156,7 +140,6 @@ impl Manifest {
             device: made.device.into(),
             dtype: made.dtype.into(),
             outputs: made.outputs,
-            references: made.references,
             notes: made.notes,
         }
     }
@@ -177,7 +160,7 @@ impl Manifest {
         if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
             lines.push(format!("Negative prompt: {negative}"));
         }
-        let (sampler, schedule) = schedulers::a1111_names(&self.scheduler);
+        let (sampler, schedule) = a1111_sampler(&self.scheduler);
         let config = &self.spec.config;
         let mut pairs = vec![
             ("Steps", config.steps.unwrap_or_default().to_string()),
@@ -223,7 +206,7 @@ impl Manifest {
 ///
 /// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
 /// name does, and a replay must meet the same one.
-pub fn settled_spec(job: &Job) -> JobSpec {
+pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
     // The negative prompt is as the user gave it: automatic terms are added again in a replay.
     JobSpec {
         id: job.spec.id.clone(),
@@ -237,6 +220,26 @@ pub fn settled_spec(job: &Job) -> JobSpec {
         config: job.spec.config.clone(),
         ..JobSpec::default()
     }
+}
+
+/// A1111's names for our schedulers: sampler and, where it is not the default, schedule.
+fn a1111_sampler(name: &str) -> (&str, Option<&'static str>) {
+    let (base, schedule) = match name.strip_suffix("-karras") {
+        Some(base) => (base, Some("Karras")),
+        None => (name, None),
+    };
+    let sampler = match base {
+        "euler" | "euler-trailing" => "Euler",
+        "euler-ancestral" => "Euler a",
+        "heun" => "Heun",
+        "ddim" => "DDIM",
+        "dpmpp-2m" => "DPM++ 2M",
+        "dpmpp-2m-sde" => "DPM++ 2M SDE",
+        "unipc" => "UniPC",
+        "lcm" => "LCM",
+        _ => return (name, None),
+    };
+    (sampler, schedule)
 }
 
 /// A1111 writes values that would break its comma-separated line as JSON strings.
@@ -320,17 +323,16 @@ mod tests {
     use crate::job::kinds::KINDS;
     use crate::job::{Diffusion, Format, Images, Options, Work};
 
-    fn job() -> Job {
-        Job {
+    fn job() -> ResolvedJob {
+        ResolvedJob {
             id: "a".into(),
             type_name: "sdxl_image_fast".into(),
             kind: &KINDS[0],
-            model: None,
+            model: Some("mock".into()),
             seeds: vec![7, 8, 9],
             seed_drawn: true,
             notes: Vec::new(),
             ignored: Vec::new(),
-            spec_sha256: String::new(),
             spec: spec(),
             work: Work::Images(Images {
                 diffusion: Diffusion {
@@ -347,8 +349,6 @@ mod tests {
                 truncate_prompt: false,
                 deterministic: false,
             }),
-            inputs: Vec::new(),
-            difference: None,
         }
     }
 
@@ -391,7 +391,6 @@ mod tests {
             device: "cpu",
             dtype: "f32",
             outputs,
-            references: vec![],
             notes: vec![],
         })
     }

@@ -23,9 +23,6 @@ pub struct Envelope {
     pub created_at_ms: u64,
     /// Tries so far.
     pub attempt: u32,
-    /// When the last try ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tried_at_ms: Option<u64>,
     /// The next try comes no earlier.
     pub next_at_ms: u64,
     pub state: State,
@@ -56,7 +53,6 @@ impl Envelope {
             body,
             created_at_ms: now_ms,
             attempt: 0,
-            tried_at_ms: None,
             next_at_ms: now_ms,
             state: State::Waiting,
             last_error: None,
@@ -94,19 +90,8 @@ pub fn now_ms() -> u64 {
 pub enum Which {
     /// The waiting ones whose time has come by now, in milliseconds.
     Due(u64),
-    /// Whatever its time, unless it is [`State::Gone`] or its last try ended at this time or later:
-    /// so that who tries all, tries each once.
-    All(u64),
-}
-
-impl Which {
-    /// Whether this envelope is wanted.
-    pub fn takes(self, envelope: &Envelope) -> bool {
-        match self {
-            Self::Due(now) => envelope.state == State::Waiting && envelope.next_at_ms <= now,
-            Self::All(now) => envelope.state != State::Gone && envelope.tried_at_ms.is_none_or(|at| at < now),
-        }
-    }
+    /// All but those that are [`State::Gone`], whatever their time.
+    All,
 }
 
 /// How many envelopes are in which state.

@@ -13,7 +13,6 @@
 //!
 //! The queue knows no job: what a spec says is told by the caller's [`Peek`].
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +23,16 @@ use jiff::Timestamp;
 use crate::fail;
 use crate::outbox::envelope::{Counts, Envelope, OutboxStore};
 
-pub mod order;
+mod folder;
+mod order;
 mod place;
 mod record;
 mod times;
 
+#[cfg(test)]
+mod testing;
+
+pub use folder::FolderQueue;
 pub use place::Place;
 pub use record::{Event, Record, Running, StoredAsset};
 
@@ -118,7 +122,7 @@ pub struct Claim {
     pub peeked: Peeked,
     /// Why it must not run. The holder settles it as failed or cancelled right away.
     pub trouble: Option<Trouble>,
-    pub token: Token,
+    token: Token,
 }
 
 /// Why a claimed job must not run.
@@ -135,9 +139,8 @@ pub enum Trouble {
 
 /// How a queue knows that a claim is still the one it gave out.
 #[derive(Debug, Clone)]
-pub enum Token {
-    /// Nothing backs a claim that a test made.
-    None,
+enum Token {
+    Folder { name: String, serial: u64 },
 }
 
 /// Whether a claim is still ours.
@@ -356,17 +359,9 @@ impl Claim {
 /// # Errors
 /// `InputMissing` for a folder that is not there (but with [`Access::Add`]), `Locked` when another
 /// drain works on it, and those of [`Queue`].
-pub async fn open(place: &Place, _access: Access, _options: Options) -> Result<Arc<dyn Queue>> {
+pub async fn open(place: &Place, access: Access, options: Options) -> Result<Arc<dyn Queue>> {
     match place {
-        Place::Folder(folder) => open_folder(folder).await,
+        Place::Folder(root) => Ok(Arc::new(FolderQueue::open(root, access, options).await?)),
         Place::Redis(_) => fail!(NotBuilt, "queue `{place}`: Redis is not in this build yet"),
     }
-}
-
-async fn open_folder(folder: &Path) -> Result<Arc<dyn Queue>> {
-    fail!(
-        NotBuilt,
-        "queue `{}`: folders are not in this build yet",
-        folder.display()
-    )
 }

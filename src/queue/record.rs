@@ -122,7 +122,7 @@ impl Record {
     }
 
     /// Makes an ended job a waiting one again: same id, seeds and history, no outcome.
-    pub fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) {
         self.outcome = None;
         self.error = None;
         self.attempts = 0;

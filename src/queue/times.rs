@@ -1,5 +1,7 @@
 //! Times in records: RFC 3339 in UTC.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
@@ -10,6 +12,12 @@ pub fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Err
 
 pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Timestamp, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// Whether a time lies at least so long back.
+pub fn is_older(time: Timestamp, age: Duration) -> bool {
+    let passed_ms = Timestamp::now().as_millisecond() - time.as_millisecond();
+    i64::try_from(age.as_millis()).is_ok_and(|age_ms| passed_ms >= age_ms)
 }
 
 /// The same where there may be none.

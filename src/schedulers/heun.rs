@@ -7,12 +7,18 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::levels::{SigmaRules, SigmaSchedule, scaled};
-use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
+use super::euler::SigmaSchedule;
+use super::noise_schedule::{BetaDefaults, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::spacing::{Curve, FinalSigma};
 use super::{NoiseSource, Scheduler};
+
+/// The class has SDXL's range by default, and a linear schedule over it.
+const BETAS: BetaDefaults = BetaDefaults {
+    start: 0.00085,
+    end: 0.012,
+    schedule: "linear",
+};
 
 /// Timesteps come in pairs but for the first, which only predicts, and so do sigmas:
 /// `s0, s1, s1, s2, s2, …, 0`. An even index predicts, an odd one corrects.
@@ -27,27 +33,25 @@ pub(super) struct Heun<const D: usize> {
 
 impl<const D: usize> Heun<D> {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
-        let schedule = NoiseSchedule::new(config, &SDXL_RANGE_LINEAR, ZeroSnr::Ignored)?;
-        let settings = LevelSettings {
-            final_sigma: FinalSigma::Zero,
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
-        };
-        let single = SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?;
+        let schedule = NoiseSchedule::new(config, &BETAS, ZeroSnr::Ignored)?;
+        let single = SigmaSchedule::new(config, &schedule, Curve::new(config)?, FinalSigma::Zero, n)?;
+        let clip = config.flag("clip_sample", false)?;
+        let range = config.number("clip_sample_range", 1.0)?;
         Ok(Self {
             schedule: SigmaSchedule {
                 timesteps: repeat(&single.timesteps, single.timesteps.len()),
                 sigmas: repeat(&single.sigmas, single.sigmas.len() - 1),
-                ..single
+                init_noise_sigma: single.init_noise_sigma,
             },
             prediction: Prediction::new(config, DIFFUSION)?,
-            clip: config.clip(false)?,
+            clip: clip.then_some(range),
             predicted: None,
         })
     }
 }
 
 /// Every value twice, except the first and those from `end` on.
-pub(super) fn repeat(values: &[f64], end: usize) -> Vec<f64> {
+fn repeat(values: &[f64], end: usize) -> Vec<f64> {
     let twice = values[1..end].iter().flat_map(|v| [*v, *v]);
     let head = std::iter::once(values[0]);
     head.chain(twice).chain(values[end..].iter().copied()).collect()
@@ -71,7 +75,7 @@ impl<const D: usize> Scheduler<D> for Heun<D> {
     }
 
     fn scale_model_input(&self, sample: Tensor<D>, i: usize) -> Tensor<D> {
-        scaled(sample, self.schedule.sigmas[i])
+        self.schedule.scale_model_input(sample, i)
     }
 
     fn step(
