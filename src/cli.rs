@@ -111,9 +111,11 @@ pub struct Generate {
     pub batch_count: Option<u32>,
     /// Sampling method [default: the model's own]
     ///
-    /// Names: euler, euler-karras, euler-trailing, euler-ancestral, heun, ddim, dpmpp-2m,
-    /// dpmpp-2m-karras, dpmpp-2m-sde, unipc, lcm; for WAN flow-unipc, flow-dpmpp, flow-euler; and
-    /// the spellings of other tools.
+    /// Names: euler, euler-ancestral, heun, dpm2, dpm2-ancestral, lms, ddim, pndm, dpmpp-2m,
+    /// dpmpp-2m-sde, dpmpp-3m, dpmpp-3m-sde, dpmpp-2s, dpmpp-2s-ancestral, dpmpp-sde, deis, unipc,
+    /// lcm, tcd; for WAN flow-unipc, flow-dpmpp, flow-euler. A schedule may follow where it applies:
+    /// -karras, -exponential, -beta, -kl-optimal, -trailing, -leading, -linspace, -simple. The
+    /// spellings of other tools are known too.
     #[arg(long, value_name = "NAME", help_heading = "Picture")]
     pub scheduler: Option<String>,
     /// Give the model only the negative prompt of the job
@@ -168,6 +170,12 @@ pub struct Generate {
     /// Overwrite whatever is at the output path
     #[arg(long, help_heading = "Job")]
     pub force: bool,
+    /// Leave out jobs whose results are there already
+    #[arg(long, conflicts_with = "force", help_heading = "Job")]
+    pub skip_existing: bool,
+    /// Let a replayed file name model paths, local files and callback addresses
+    #[arg(long, requires = "from", help_heading = "Job")]
+    pub trust_paths: bool,
     /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub callback: Option<String>,

@@ -106,6 +106,37 @@ impl ErrorKind {
         }
     }
 
+    /// The kind with this code; that of a signal is SIGTERM's.
+    pub fn from_code(code: &str) -> Option<Self> {
+        use ErrorKind::*;
+        const ALL: [ErrorKind; 23] = [
+            Usage,
+            InvalidSpec,
+            Conflict,
+            InputMissing,
+            BadInput,
+            Unavailable,
+            NotBuilt,
+            GpuOom,
+            BadOutput,
+            OutputTooLarge,
+            GoldenMismatch,
+            TimedOut,
+            WorkerCrashed,
+            Cancelled,
+            FetchBlocked,
+            FetchFailed,
+            Internal,
+            CannotWrite,
+            Io,
+            Locked,
+            Refused,
+            Config,
+            Interrupted { signal: 15 },
+        ];
+        ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// Whether the same job may succeed when tried again without a change.
     pub fn retryable(self) -> bool {
         use ErrorKind::*;

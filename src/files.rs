@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -214,7 +215,120 @@ impl Drop for Part {
     }
 }
 
-/// Removes the part files that killed writers left in `folder`; those of living ones are locked.
+/// A folder under a random name, for files on their way to another place on the same file system.
+/// It is locked while its owner lives and removed when it goes out of scope.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    /// Locked as long as it is open; `None` where folders cannot be locked.
+    _lock: Option<File>,
+}
+
+impl Staging {
+    /// Makes one inside `folder`, which is made if needed.
+    ///
+    /// # Errors
+    /// `CannotWrite`, naming the folder.
+    pub fn create(folder: &Path) -> Result<Self> {
+        make_folder(folder)?;
+        loop {
+            let path = folder.join(format!("{PART_START}{}{PART_END}", Uuid::new_v4().simple()));
+            fs::create_dir(&path).map_err(|e| write_error(folder, e))?;
+            let lock = match File::open(&path).map(|folder| (folder.try_lock(), folder)) {
+                // A sweep between creation and lock may have taken it: then there is no such name.
+                Ok((Ok(()), lock)) if path.symlink_metadata().is_ok() => Some(lock),
+                Ok((Ok(()) | Err(TryLockError::WouldBlock), _)) => continue,
+                Ok((Err(TryLockError::Error(_)), _)) | Err(_) => None,
+            };
+            return Ok(Self { path, _lock: lock });
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed is for the next sweep.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Gives a whole, synced file its final name; false when another file is there that is to be kept.
+/// A replaced file's permissions stay.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn place(from: &Path, to: &Path, existing: Existing) -> Result<bool> {
+    make_folder(folder_of(to))?;
+    let steps = || -> io::Result<bool> {
+        refuse_special(to)?;
+        match existing {
+            Existing::Keep => match fs::hard_link(from, to) {
+                Ok(()) => {}
+                Err(_) if to.symlink_metadata().is_ok() => return Ok(false),
+                Err(_) => fs::rename(from, to)?,
+            },
+            Existing::Replace => {
+                if let Ok(old) = fs::metadata(to) {
+                    fs::set_permissions(from, old.permissions())?;
+                }
+                fs::rename(from, to)?;
+            }
+        }
+        point("place:placed");
+        sync_folder(folder_of(to))?;
+        Ok(true)
+    };
+    match steps() {
+        // Another file system: a copy, whole or not at all.
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+            let bytes = fs::read(from).map_err(|e| write_error(to, e))?;
+            write_whole(to, &bytes, existing).map(|()| true)
+        }
+        other => other.map_err(|e| write_error(to, e).into()),
+    }
+}
+
+/// Holds a folder against other holders of the same kind while several files in it change together.
+/// Where folders cannot be locked it holds nothing.
+#[derive(Debug)]
+pub struct FolderLock {
+    _folder: Option<File>,
+}
+
+impl FolderLock {
+    /// Waits for the lock, as others hold it for as long as they write.
+    ///
+    /// # Errors
+    /// `Locked` when another process holds it for longer than `patience`.
+    pub fn take(folder: &Path, patience: Duration) -> Result<Self> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let Ok(file) = File::open(folder) else {
+            return Ok(Self { _folder: None });
+        };
+        let end = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _folder: Some(file) }),
+                Err(TryLockError::Error(_)) => return Ok(Self { _folder: None }),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::new(
+                        ErrorKind::Locked,
+                        format!("folder `{}`: another process writes into it", folder.display()),
+                    )
+                    .hint("wait for it to end, or choose another --output")
+                    .into());
+                }
+            }
+        }
+    }
+}
+
+/// Removes the part files and staging folders that killed writers left in `folder`; those of living ones are locked.
 /// Best effort: what cannot be removed stays.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -227,7 +341,11 @@ pub fn sweep(folder: &Path) {
             continue;
         }
         let path = entry.path();
-        if let Ok(file) = open_with(&path, OpenOptions::new().read(true))
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+                let _ = fs::remove_dir_all(&path);
+            }
+        } else if let Ok(file) = open_with(&path, OpenOptions::new().read(true))
             && file.try_lock().is_ok()
         {
             let _ = fs::remove_file(&path);
@@ -290,6 +408,23 @@ impl Lock {
     fn is_of(&self, path: &Path) -> bool {
         self.file.metadata().is_ok() && path.symlink_metadata().is_ok()
     }
+}
+
+/// The longest file name that `folder`, or the nearest parent that exists, takes.
+pub fn name_limit_bytes(folder: &Path) -> usize {
+    const USUAL: usize = 255;
+    #[cfg(unix)]
+    for folder in folder.ancestors() {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        if let Ok(system) = rustix::fs::statvfs(folder) {
+            return usize::try_from(system.f_namemax).map_or(USUAL, |limit| limit.clamp(1, USUAL));
+        }
+    }
+    USUAL
 }
 
 /// Syncs a folder, so that names made or removed in it survive a power cut.

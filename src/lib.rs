@@ -8,19 +8,24 @@ pub mod commands;
 pub mod runner;
 
 pub mod enhance;
+pub mod events;
 pub mod fetch;
 pub mod job;
 pub mod media;
 pub mod memory;
+pub mod ndjson;
 pub mod outbox;
 pub mod outcome;
 pub mod policy;
 pub mod progress;
 pub mod queue;
 pub mod registry;
+pub mod stop;
 pub mod store;
 
 pub mod pipelines;
+
+pub mod adapters;
 
 pub mod models;
 pub mod schedulers;
@@ -37,3 +42,4 @@ pub mod net;
 
 pub mod config;
 pub mod error;
+pub mod text;

@@ -21,3 +21,14 @@ pub fn client() -> ClientBuilder {
         .user_agent(concat!("ourvidz/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
 }
+
+/// The innermost cause of an error: outer ones name the address, which may hold a token.
+pub fn cause(error: reqwest::Error) -> String {
+    use std::error::Error;
+    let error = error.without_url();
+    let mut innermost: &dyn Error = &error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

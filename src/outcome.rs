@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{hint_of, kind_of};
+use crate::error::{Error, ErrorKind, hint_of, kind_of};
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,20 @@ impl Failure {
             message: format!("{error:#}"),
             retryable: kind.retryable(),
             suggested_action: hint_of(error).map(String::from),
+        }
+    }
+
+    /// The kind behind the code; one that this build does not know is a bug.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::from_code(&self.code).unwrap_or(ErrorKind::Internal)
+    }
+
+    /// The record as an error again.
+    pub fn to_error(&self) -> Error {
+        Error {
+            kind: self.kind(),
+            message: self.message.clone(),
+            hint: self.suggested_action.clone(),
         }
     }
 }

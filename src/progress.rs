@@ -1,16 +1,17 @@
 //! What the user sees while jobs run: bars and text on stderr, or one JSON object a line on stdout.
-//! The only file that draws.
+//! The only file that draws; the words of machine mode are in `ndjson`.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, hint_of, kind_of};
-use crate::pipelines::Event;
+use crate::error::{Error, ErrorKind, hint_of};
+use crate::events::{Event, Events};
+use crate::ndjson;
+use crate::text::{escaped, stderr_line};
 
 /// Letters of running text that are shown.
 const WRITING_WIDTH: usize = 60;
@@ -32,7 +33,7 @@ pub struct Reporter {
     json: bool,
     volume: Volume,
     bar: Option<ProgressBar>,
-    stage: &'static str,
+    stage: String,
     /// The first stdout failure other than a closed pipe; kept until somebody asks.
     stdout_failure: Option<io::Error>,
     stdout_closed: bool,
@@ -45,7 +46,7 @@ impl Reporter {
             json,
             volume,
             bar: None,
-            stage: "",
+            stage: String::new(),
             stdout_failure: None,
             stdout_closed: false,
         }
@@ -54,31 +55,6 @@ impl Reporter {
     /// Whether stdout carries JSON lines.
     pub fn is_json(&self) -> bool {
         self.json
-    }
-
-    /// A job begins.
-    pub fn job_started(&mut self, job_id: &str, summary: &str) {
-        self.say(Volume::Normal, &format!("job {job_id}: {summary}"));
-        self.json_line(|| json!({"event": "job", "job_id": job_id}));
-    }
-
-    /// What a pipeline tells about its work.
-    pub fn event(&mut self, job_id: &str, event: &Event) {
-        match *event {
-            Event::Stage(stage) => {
-                self.json_line(|| json!({"event": "stage", "job_id": job_id, "stage": stage}));
-                self.stage = stage;
-                self.clear_bar();
-                self.spin(stage);
-            }
-            Event::Step { done, total } => {
-                let stage = self.stage;
-                self.json_line(|| {
-                    json!({"event": "step", "job_id": job_id, "stage": stage, "done": done, "total": total})
-                });
-                self.step(done, total);
-            }
-        }
     }
 
     /// A picture is stored: its path is what stdout carries for people's scripts.
@@ -106,16 +82,10 @@ impl Reporter {
         }
     }
 
-    /// A job is over; `result` is the callback body.
-    pub fn result(&mut self, result: &Value) {
+    /// A job is over; `report` is the callback body.
+    pub fn result(&mut self, report: &Value) {
         self.clear_bar();
-        self.json_line(|| {
-            let mut line = json!({"event": "result"});
-            if let (Some(line), Some(result)) = (line.as_object_mut(), result.as_object()) {
-                line.extend(result.clone());
-            }
-            line
-        });
+        self.json_line(|| ndjson::result(report));
     }
 
     /// Something the user should know.
@@ -141,16 +111,7 @@ impl Reporter {
     /// The same; in machine mode with these fields, which tell what failed.
     pub fn error_about(&mut self, error: &anyhow::Error, fields: &Value) {
         self.say(Volume::Quiet, &error_line(error));
-        self.json_line(|| {
-            let mut line = json!({"event": "error"});
-            if let (Some(line), Some(fields)) = (line.as_object_mut(), fields.as_object()) {
-                line.extend(fields.clone());
-            }
-            line["code"] = kind_of(error).code().into();
-            line["message"] = format!("{error:#}").into();
-            line["hint"] = hint_of(error).into();
-            line
-        });
+        self.json_line(|| ndjson::error(error, fields));
     }
 
     /// Shows, on a terminal, that text is being written, and its end so far; the line goes away.
@@ -166,8 +127,8 @@ impl Reporter {
     }
 
     /// Shows, on a terminal, that `done` of `total` are done.
-    pub fn counted(&mut self, what: &'static str, done: usize, total: usize) {
-        self.stage = what;
+    pub fn counted(&mut self, what: &str, done: usize, total: usize) {
+        self.stage = what.into();
         self.step(done, total);
     }
 
@@ -210,10 +171,12 @@ impl Reporter {
         }
     }
 
-    fn json_line(&mut self, line: impl FnOnce() -> Value) {
-        if self.json && !self.stdout_closed {
-            let text = line().to_string();
-            self.stdout_line(&text);
+    fn json_line<L: Into<Option<Value>>>(&mut self, line: impl FnOnce() -> L) {
+        if self.json
+            && !self.stdout_closed
+            && let Some(line) = line().into()
+        {
+            self.stdout_line(&line.to_string());
         }
     }
 
@@ -232,10 +195,10 @@ impl Reporter {
         !self.json && self.volume > Volume::Quiet && io::stderr().is_terminal()
     }
 
-    fn spin(&mut self, stage: &'static str) {
+    fn spin(&mut self, stage: &str) {
         if self.draws() {
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-            let bar = ProgressBar::new_spinner().with_message(stage);
+            let bar = ProgressBar::new_spinner().with_message(escaped(stage));
             bar.set_style(style.expect("a valid template"));
             bar.enable_steady_tick(Duration::from_millis(120));
             self.bar = Some(bar);
@@ -252,7 +215,7 @@ impl Reporter {
             .is_none_or(|bar| bar.length() != Some(total as u64));
         if fresh {
             self.clear_bar();
-            self.bar = Some(step_bar(total, self.stage));
+            self.bar = Some(step_bar(total, &self.stage));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
@@ -266,7 +229,35 @@ impl Reporter {
     }
 }
 
-fn step_bar(total: usize, stage: &'static str) -> ProgressBar {
+impl Events for Reporter {
+    fn tell(&mut self, event: &Event) {
+        self.json_line(|| ndjson::line(event));
+        match event {
+            Event::Job { job_id, summary } => self.say(Volume::Normal, &format!("job {job_id}: {summary}")),
+            Event::Stage { stage, .. } => {
+                self.stage.clone_from(stage);
+                self.clear_bar();
+                self.spin(stage);
+            }
+            Event::Step {
+                stage, done, total, ..
+            } => {
+                self.stage.clone_from(stage);
+                self.step(*done, *total);
+            }
+            Event::Writing { text, .. } => self.writing(text),
+            Event::Note { text } => self.note(text),
+            Event::Info { text } => self.info(text),
+            Event::Detail { text } => self.detail(text),
+        }
+    }
+
+    fn wants_text(&self) -> bool {
+        self.draws()
+    }
+}
+
+fn step_bar(total: usize, stage: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} {rate} ETA {eta}")
         .expect("a valid template")
         .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -276,7 +267,7 @@ fn step_bar(total: usize, stage: &'static str) -> ProgressBar {
         .progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
     bar.set_style(style);
-    bar.set_message(stage);
+    bar.set_message(escaped(stage));
     bar
 }
 
@@ -288,38 +279,9 @@ pub fn error_line(error: &anyhow::Error) -> String {
     }
 }
 
-/// One line on stderr. A closed stderr is nobody's problem: there is no place left to say so.
-pub fn stderr_line(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
-}
-
-/// Prompts and file names may hold anything; a terminal must not obey them, and one event stays one
-/// line. Control and direction-changing characters are shown as escapes.
-pub fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        let directs =
-            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || directs {
-            let _ = write!(safe, "{}", c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_cannot_command_the_terminal_or_start_a_line() {
-        assert_eq!(
-            escaped("a\u{1b}[31mb\nc\u{202e}d é 灯"),
-            "a\\u{1b}[31mb\\nc\\u{202e}d é 灯"
-        );
-    }
 
     #[test]
     fn an_error_and_its_way_out_are_one_line() {

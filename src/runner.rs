@@ -1,67 +1,57 @@
-//! The life of a job: render, check, encode, store, report.
+//! The life of a job between a settled spec and its outcome: render, check, encode, store.
 //!
-//! Jobs arrive here resolved, permitted and with their places on disk settled; everything that can
-//! be refused without work has been refused before.
+//! A runner writes no callback and knows no queue, no terminal and no place but the folder that it
+//! is given. Jobs arrive resolved and permitted ([`Runner::settle`]); everything that can be refused
+//! without work has been refused before.
+//!
+//! Whoever runs jobs for somebody else, such as a worker process, needs three calls:
+//! [`crate::job::parse()`] makes specs of bytes, [`Runner::settle`] a job of a spec, and
+//! [`Runner::run`] its files in a folder, with an [`Outcome`] that says what became of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::config::{CallbackFormat, Settings};
+use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Expect, ResolvedJob, Work};
-use crate::media::frames::Frame;
+use crate::events::{Event, Events};
+use crate::job::{Format, Job, Work};
 use crate::media::manifest::Manifest;
 use crate::memory::{Release, Rescue};
-use crate::outbox::body::{self as callback, Asset, Status};
-use crate::pipelines::References;
-use crate::progress::Reporter;
+use crate::outcome::{Asset, Failure, Outcome, Status};
 use crate::registry::{ModelSpec, Registry, Source};
+use crate::stop::Stop;
 
 pub mod admin;
 mod chat;
 mod enhanced;
 mod images;
+mod inputs;
 pub mod language;
 pub mod loader;
 pub mod metadata;
 mod needs;
 pub mod panics;
-pub mod plan;
+mod progress;
+mod settle;
 mod store;
 mod video;
 
-use loader::Loader;
-use plan::Plan;
-
-/// A job that is ready to run.
-#[derive(Debug, Clone)]
-pub struct Task {
-    pub job: ResolvedJob,
-    /// `None` for the types that use no model.
-    pub model: Option<ModelSpec>,
-    pub plan: Plan,
-    /// The picture that image 0 must match.
-    pub golden: Option<(Expect, Frame)>,
-    /// The pictures that a video follows, fitted to its size.
-    pub references: References,
-}
+use loader::{Loader, TokenCounters};
+use progress::Progress;
 
 /// Runs jobs one after the other and keeps models loaded between them.
-pub struct Runner<'a> {
-    pub loader: Loader,
-    pub reporter: &'a mut Reporter,
-    /// The signal that asked us to stop; 0 while nobody did.
-    pub stop: &'a AtomicI32,
-    pub callback_format: CallbackFormat,
-    /// A job that takes longer is stopped between two steps and fails.
-    pub time_limit: Option<Duration>,
-    pub settings: &'a Settings,
-    pub registry: &'a Registry,
+pub struct Runner {
+    pub settings: Arc<Settings>,
+    /// Learns the native size of models that only their files know.
+    pub registry: Registry,
+    loader: Loader,
+    counters: TokenCounters,
 }
 
 /// What a finished job leaves behind.
@@ -73,16 +63,8 @@ struct Finished {
     timings: BTreeMap<&'static str, Duration>,
     /// What people read on stdout, where the result is no file.
     answer: Option<String>,
-    /// What this kind of work adds to the callback's metadata.
+    /// What this kind of work adds to the metadata.
     metadata: Map<String, Value>,
-}
-
-impl Task {
-    /// # Panics
-    /// For the types that use no model, which do not ask.
-    fn model(&self) -> &ModelSpec {
-        self.model.as_ref().expect("a job that computes has a model")
-    }
 }
 
 /// What a job does without, once the device has run out of memory.
@@ -94,68 +76,84 @@ struct Strain {
     notes: Vec<String>,
 }
 
-/// Why a job may have to stop between two steps.
-#[derive(Clone, Copy)]
-struct Limits<'a> {
-    stop: &'a AtomicI32,
-    start: Instant,
-    time_limit: Option<Duration>,
+/// One run of a job.
+struct Run<'a> {
+    job: &'a Job,
+    /// Where its files are written.
+    folder: &'a Path,
+    progress: Progress<'a>,
+    strain: Strain,
 }
 
-impl Limits<'_> {
+impl<'a> Run<'a> {
     /// # Errors
-    /// `Interrupted` once a signal has come, `TimedOut` once the time is over.
-    fn check(&self) -> Result<()> {
-        check(self.stop)?;
-        match self.time_limit {
-            Some(limit) if self.start.elapsed() >= limit => Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("over its time limit of {} s", limit.as_secs_f64()),
-            )
-            .hint("nothing of it is left but its callback; raise --time-limit, or ask for fewer steps, frames or pixels")
-            .into()),
-            _ => Ok(()),
-        }
+    /// `Internal` for the types that use no model, which do not ask.
+    fn model(&self) -> Result<&'a ModelSpec> {
+        let missing = || Error::new(ErrorKind::Internal, "a job that computes has no model");
+        Ok(self.job.model.as_ref().ok_or_else(missing)?)
     }
 }
 
-impl Runner<'_> {
-    /// Runs one job from the first status to the last.
+impl Runner {
+    /// No device is opened and nothing loaded before the first job runs.
     ///
     /// # Errors
-    /// Whatever failed; the callback says so then, and no picture is left behind unless the
-    /// callback itself was what could not be written. The caller prints the error.
-    pub fn run(&mut self, task: &Task) -> Result<()> {
+    /// `Usage` for a device or a number format that does not exist.
+    pub fn new(settings: Arc<Settings>, registry: Registry) -> Result<Self> {
+        Ok(Self {
+            loader: Loader::new(&settings)?,
+            settings,
+            registry,
+            counters: TokenCounters::default(),
+        })
+    }
+
+    /// Runs one job and writes its files into `folder` as `INDEX.EXT`. A job that fails, also by a
+    /// panic of ours, leaves none of them behind.
+    pub fn run(&mut self, job: &Job, folder: &Path, events: &mut dyn Events, stop: &Stop) -> Outcome {
         let start = Instant::now();
-        let job = &task.job;
-        self.reporter.job_started(&job.id, &summary(task));
-        for note in notes(task) {
-            self.reporter.note(&format!("job {}: {note}", job.id));
+        events.tell(&Event::Job {
+            job_id: job.id.clone(),
+            summary: summary(job, self.settings.log_prompts),
+        });
+        let stop = stop.within(self.settings.time_limit_s.map(Duration::from_secs));
+        let mut run = Run {
+            job,
+            folder,
+            progress: Progress::new(&job.id, events, &stop),
+            strain: Strain::default(),
+        };
+        for note in notes(job) {
+            run.progress.note(&note);
         }
-        // Written first: a place where nothing can be written is known before any work.
-        let done = self
-            .tell(task, Status::Processing, &[], metadata::begun(task))
-            .and_then(|()| self.check_stop())
-            .and_then(|()| self.guarded(task, start))
-            .and_then(|finished| self.complete(task, &finished, start.elapsed()));
-        if let Err(error) = &done {
-            self.fail(task, error, start.elapsed());
+        let made = run.progress.check().and_then(|()| self.guarded(&mut run));
+        match made {
+            Ok(finished) => self.completed(job, finished, start.elapsed()),
+            Err(error) => failed(job, &error, start.elapsed()),
         }
-        done
+    }
+
+    fn completed(&self, job: &Job, finished: Finished, time: Duration) -> Outcome {
+        let mut metadata = metadata::completed(job, &finished, time);
+        if let Some(pressure) = self.loader.pressure() {
+            metadata.insert("memory_pressure".into(), json!(pressure));
+        }
+        Outcome {
+            job_id: job.id.clone(),
+            status: Status::Completed,
+            assets: finished.assets,
+            error: None,
+            metadata,
+            answer: finished.answer,
+        }
     }
 
     /// Makes the job's files. When the device runs out of memory, what the budget proposes is tried
     /// in its order; when nothing is left, this job alone fails.
-    fn guarded(&mut self, task: &Task, start: Instant) -> Result<Finished> {
-        let limits = Limits {
-            stop: self.stop,
-            start,
-            time_limit: self.time_limit,
-        };
-        let mut strain = Strain::default();
+    fn guarded(&mut self, run: &mut Run<'_>) -> Result<Finished> {
         let mut rescues: Option<VecDeque<Rescue>> = None;
         loop {
-            let made = self.attempt(task, limits, &strain);
+            let made = self.attempt(run);
             self.loader.job_over();
             let Err(error) = made else {
                 return made;
@@ -163,17 +161,17 @@ impl Runner<'_> {
             if kind_of(&error) != ErrorKind::GpuOom {
                 return Err(error);
             }
-            let steps = rescues.get_or_insert_with(|| self.rescues(task));
+            let steps = rescues.get_or_insert_with(|| self.rescues(run.job));
             let Some(step) = steps.pop_front() else {
                 return Err(error);
             };
-            self.apply(&step, &mut strain, steps);
+            self.apply(&step, run, steps);
         }
     }
 
     /// Turns a panic into this job's failure; the model may be in any state then and is dropped.
-    fn attempt(&mut self, task: &Task, limits: Limits<'_>, strain: &Strain) -> Result<Finished> {
-        match catch_unwind(AssertUnwindSafe(|| self.make(task, limits, strain))) {
+    fn attempt(&mut self, run: &mut Run<'_>) -> Result<Finished> {
+        match catch_unwind(AssertUnwindSafe(|| self.make(run))) {
             Ok(made) => made,
             Err(_) => {
                 self.loader.forget();
@@ -182,33 +180,31 @@ impl Runner<'_> {
         }
     }
 
-    fn make(&mut self, task: &Task, limits: Limits<'_>, strain: &Strain) -> Result<Finished> {
-        match &task.job.work {
-            Work::Images(images) => images::make(self, task, images, limits, strain),
-            Work::Video(video) => video::make(self, task, video, limits, strain),
-            Work::EnhancedVideo(enhancing, video) => {
-                enhanced::enhanced_video(self, task, (enhancing, video), limits, strain)
-            }
-            Work::Enhance(enhancing) => enhanced::prompt(self, task, enhancing, limits),
-            Work::Chat(chat) => chat::make(self, task, chat, limits),
+    fn make(&mut self, run: &mut Run<'_>) -> Result<Finished> {
+        match &run.job.work {
+            Work::Images(images) => images::make(self, images, run),
+            Work::Video(video) => video::make(self, run.job, video, run),
+            Work::EnhancedVideo(enhancing, video) => enhanced::enhanced_video(self, (enhancing, video), run),
+            Work::Enhance(enhancing) => enhanced::prompt(self, enhancing, run),
+            Work::Chat(chat) => chat::make(self, chat, run),
             Work::Admin => Ok(admin::make(self)),
         }
     }
 
-    fn rescues(&self, task: &Task) -> VecDeque<Rescue> {
-        let Some(model) = &task.model else {
+    fn rescues(&self, job: &Job) -> VecDeque<Rescue> {
+        let Some(model) = &job.model else {
             return VecDeque::new();
         };
-        let (can_tile, batch) = match &task.job.work {
+        let (can_tile, batch) = match &job.work {
             Work::Images(images) if images.deterministic => (false, 1),
-            Work::Images(_) => (false, task.job.seeds.len()),
+            Work::Images(_) => (false, job.seeds.len()),
             Work::Video(video) | Work::EnhancedVideo(_, video) => (!video.vae_tiling, 1),
             Work::Enhance(_) | Work::Chat(_) | Work::Admin => (false, 1),
         };
         self.loader.rescues(&model.name, can_tile, batch).into()
     }
 
-    fn apply(&mut self, step: &Rescue, strain: &mut Strain, later: &mut VecDeque<Rescue>) {
+    fn apply(&mut self, step: &Rescue, run: &mut Run<'_>, later: &mut VecDeque<Rescue>) {
         let said = match step {
             Rescue::Release(what) => {
                 self.loader.release(what);
@@ -218,11 +214,11 @@ impl Runner<'_> {
                 }
             }
             Rescue::VaeTiling => {
-                strain.vae_tiling = true;
+                run.strain.vae_tiling = true;
                 "decoded in tiles".into()
             }
             Rescue::SmallerBatch(batch) => {
-                strain.batch = Some(*batch);
+                run.strain.batch = Some(*batch);
                 if *batch > 1 {
                     later.push_back(Rescue::SmallerBatch(batch / 2));
                 }
@@ -230,81 +226,36 @@ impl Runner<'_> {
             }
         };
         let note = format!("the device ran out of memory: {said} and tried again");
-        self.reporter.note(&note);
-        strain.notes.push(note);
-    }
-
-    fn complete(&mut self, task: &Task, finished: &Finished, time: Duration) -> Result<()> {
-        let mut metadata = metadata::completed(task, finished, time);
-        if let Some(pressure) = self.loader.pressure() {
-            metadata.insert("memory_pressure".into(), json!(pressure));
-        }
-        self.tell(task, Status::Completed, &finished.assets, metadata)?;
-        for asset in &finished.assets {
-            self.reporter.asset(&asset.path, asset.bytes, asset.seed);
-        }
-        if let Some(answer) = &finished.answer {
-            self.reporter.answer(answer);
-        }
-        self.reporter.info(&format!(
-            "job {}: done in {:.2} s{}",
-            task.job.id,
-            time.as_secs_f64(),
-            shown_timings(&finished.timings)
-        ));
-        Ok(())
-    }
-
-    fn fail(&mut self, task: &Task, error: &anyhow::Error, time: Duration) {
-        let metadata = metadata::failed(task, error, time);
-        let report = metadata::report(task, Status::Failed, &[], Some(error), metadata);
-        self.reporter
-            .result(&callback::body(self.callback_format, &report));
-        // The job's own error is the one to report; where nothing can be written it says so itself.
-        if let Err(second) = callback::write(&task.plan.callback, self.callback_format, &report) {
-            self.reporter.detail(&format!("callback: {second:#}"));
-        }
-    }
-
-    fn tell(
-        &mut self,
-        task: &Task,
-        status: Status,
-        assets: &[Asset],
-        metadata: Map<String, Value>,
-    ) -> Result<()> {
-        let report = metadata::report(task, status, assets, None, metadata);
-        callback::write(&task.plan.callback, self.callback_format, &report)?;
-        if status == Status::Completed {
-            self.reporter
-                .result(&callback::body(self.callback_format, &report));
-        }
-        Ok(())
-    }
-
-    /// # Errors
-    /// `Interrupted` once a signal has come.
-    pub fn check_stop(&self) -> Result<()> {
-        check(self.stop)
+        run.progress.note(&note);
+        run.strain.notes.push(note);
     }
 }
 
-fn check(stop: &AtomicI32) -> Result<()> {
-    match stop.load(Ordering::Relaxed) {
-        0 => Ok(()),
-        signal => Err(Error::new(
-            ErrorKind::Interrupted { signal },
-            format!("stopped by signal {signal}"),
-        )
-        .hint("nothing of this job is left but its callback; run it again")
-        .into()),
+/// The outcome of a job that failed, whether it ran or not.
+pub fn failed(job: &Job, error: &anyhow::Error, time: Duration) -> Outcome {
+    let status = match kind_of(error) {
+        ErrorKind::Cancelled => Status::Cancelled,
+        _ => Status::Failed,
+    };
+    Outcome {
+        job_id: job.id.clone(),
+        status,
+        assets: Vec::new(),
+        error: Some(Failure::of(error)),
+        metadata: metadata::failed(job, error, time),
+        answer: None,
     }
+}
+
+/// The name of an output in its job's folder: its index, and the ending of its format.
+pub fn output_name(index: usize, format: Format) -> String {
+    format!("{index}.{}", format.extension())
 }
 
 /// What the user should know about a job before it runs.
-pub fn notes(task: &Task) -> Vec<String> {
-    let mut notes = task.job.notes.clone();
-    if let Some(model) = &task.model
+pub fn notes(job: &Job) -> Vec<String> {
+    let mut notes = job.notes.clone();
+    if let Some(model) = &job.model
         && model.source == Source::Embedded
     {
         notes.push(format!(
@@ -312,17 +263,16 @@ pub fn notes(task: &Task) -> Vec<String> {
             model.name
         ));
     }
-    if task.job.spec.callback_url.is_some() {
+    if job.spec.callback_url.is_some() {
         notes.push("callback_url is not delivered to by this build; callback.json is written".into());
     }
     notes
 }
 
-/// The job in one line.
-fn summary(task: &Task) -> String {
-    let job = &task.job;
+/// The job in one line; its prompt only where the operator wants prompts in logs.
+fn summary(job: &Job, with_prompt: bool) -> String {
     let mut parts = vec![job.type_name.clone()];
-    parts.extend(job.model.as_ref().map(|model| format!("model {model}")));
+    parts.extend(job.model_name().map(|model| format!("model {model}")));
     if let Some(d) = job.diffusion() {
         parts.push(format!("{}x{}", d.width, d.height));
         if let Some(video) = job.video()
@@ -343,18 +293,10 @@ fn summary(task: &Task) -> String {
         1 => parts.push(format!("seed {}", seeds[0])),
         _ => parts.push(format!("seeds {}", seeds.join(" "))),
     }
-    parts.join(", ")
-}
-
-fn shown_timings(timings: &BTreeMap<&'static str, Duration>) -> String {
-    if timings.is_empty() {
-        return String::new();
+    if let Some(prompt) = job.spec.prompt.as_ref().filter(|_| with_prompt) {
+        parts.push(format!("prompt `{}`", shown(prompt)));
     }
-    let parts: Vec<String> = timings
-        .iter()
-        .map(|(stage, time)| format!("{stage} {:.2} s", time.as_secs_f64()))
-        .collect();
-    format!(" ({})", parts.join(", "))
+    parts.join(", ")
 }
 
 /// One exit code for a run of several jobs: the worst of 70, 78, 74, 73, 69, 1, 75. Failures that
@@ -389,9 +331,9 @@ pub fn exit_code(jobs: usize, failures: &[ErrorKind]) -> u8 {
 mod tests {
     use super::*;
     use crate::job::kinds::KINDS;
-    use crate::job::{Diffusion, Format, Images, JobSpec};
+    use crate::job::{Diffusion, Images, JobSpec};
+    use crate::media::frames::Frame;
     use crate::pipelines::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
-    use crate::progress::Volume;
     use crate::registry::ModelFamily;
     use loader::{Ability, Loaded, Pipeline};
 
@@ -423,110 +365,95 @@ mod tests {
         }
     }
 
-    fn task(folder: &std::path::Path) -> Task {
-        Task {
-            job: ResolvedJob {
-                id: "a".into(),
-                type_name: "sdxl_image_fast".into(),
-                kind: &KINDS[0],
-                model: Some("flat".into()),
-                seeds: vec![1],
-                seed_drawn: false,
-                notes: vec![],
-                ignored: vec![],
-                spec: JobSpec::default(),
-                work: Work::Images(Images {
-                    diffusion: Diffusion {
-                        prompt: "x".into(),
-                        negative_prompt: None,
-                        auto_negative: false,
-                        steps: 1,
-                        guidance_scale: 1.0,
-                        width: 8,
-                        height: 8,
-                        scheduler: None,
-                        format: Format::Png,
-                    },
-                    truncate_prompt: false,
-                    deterministic: false,
-                }),
-            },
+    fn job(seeds: u64) -> Job {
+        Job {
+            id: "a".into(),
+            type_name: "sdxl_image_fast".into(),
+            kind: &KINDS[0],
             model: Some(ModelSpec::new(
                 "flat",
                 ModelFamily::Mock,
                 Source::Folder(".".into()),
             )),
-            plan: Plan {
-                assets: vec![plan::Place {
-                    path: folder.join("0.png"),
-                    existing: crate::files::Existing::Keep,
-                }],
-                callback: folder.join("callback.json"),
-            },
-            golden: None,
-            references: References::default(),
+            seeds: (0..seeds).collect(),
+            seed_drawn: false,
+            notes: vec![],
+            ignored: vec![],
+            spec_sha256: String::new(),
+            spec: JobSpec::default(),
+            work: Work::Images(Images {
+                diffusion: Diffusion {
+                    prompt: "x".into(),
+                    negative_prompt: None,
+                    auto_negative: false,
+                    steps: 1,
+                    guidance_scale: 1.0,
+                    width: 8,
+                    height: 8,
+                    scheduler: None,
+                    format: Format::Png,
+                },
+                truncate_prompt: false,
+                deterministic: false,
+            }),
+            inputs: vec![],
+            difference: None,
         }
     }
 
     /// What a run on a flat pipeline left.
     struct Left {
         kind: Option<ErrorKind>,
-        callback: Value,
-        /// Whether the first picture is there.
-        stored: bool,
+        outcome: Outcome,
+        /// Names in the folder.
+        files: usize,
     }
 
-    fn run_on(pipeline: Flat, seeds: u64, time_limit: Option<Duration>) -> Left {
+    fn run_with(pipeline: Flat, seeds: u64, stop: &Stop, time_limit_s: Option<u64>) -> Left {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut task = task(folder.path());
-        task.job.seeds = (0..seeds).collect();
-        task.plan.assets = (0..seeds)
-            .map(|i| plan::Place {
-                path: folder.path().join(format!("{i}.png")),
-                existing: crate::files::Existing::Keep,
-            })
-            .collect();
+        let job = job(seeds);
         let loaded = Loaded {
             pipeline: Pipeline::Image(Box::new(pipeline)),
             hash: "0".into(),
             device: "cpu".into(),
             dtype: "f32".into(),
         };
+        let mut settings = Settings::with_folders("none", "none");
+        settings.time_limit_s = time_limit_s;
         let mut runner = Runner {
-            loader: Loader::holding(task.model().clone(), Ability::Image, loaded),
-            reporter: &mut Reporter::new(false, Volume::Quiet),
-            stop: &AtomicI32::new(0),
-            callback_format: CallbackFormat::Standard,
-            time_limit,
-            settings: &Settings::with_folders("none", "none"),
-            registry: &Registry::shipped().expect("the shipped models"),
+            loader: Loader::holding(job.model.clone().expect("flat"), Ability::Image, loaded),
+            counters: TokenCounters::default(),
+            settings: Arc::new(settings),
+            registry: Registry::shipped().expect("the shipped models"),
         };
-        let kind = runner.run(&task).err().map(|e| kind_of(&e));
-        let text = std::fs::read(&task.plan.callback).expect("a callback");
+        let outcome = runner.run(&job, folder.path(), &mut Vec::new(), stop);
         Left {
-            kind,
-            callback: serde_json::from_slice(&text).expect("JSON"),
-            stored: task.plan.assets[0].path.exists(),
+            kind: outcome.error.as_ref().map(Failure::kind),
+            outcome,
+            files: std::fs::read_dir(folder.path()).expect("the folder").count(),
         }
     }
 
-    /// Runs one job on a flat pipeline; gives its error, and the error code in its callback.
-    fn run_flat(
-        value: Option<u8>,
-        time_limit: Option<Duration>,
-    ) -> (Option<ErrorKind>, Option<String>, bool) {
-        let left = run_on(Flat(value, 1), 1, time_limit);
-        let code = left.callback["metadata"]["error"]["code"]
-            .as_str()
-            .map(String::from);
-        (left.kind, code, left.stored)
+    fn run_on(pipeline: Flat, seeds: u64) -> Left {
+        run_with(pipeline, seeds, &Stop::default(), None)
+    }
+
+    #[test]
+    fn an_outcome_names_every_file_with_the_digest_of_its_pixels() {
+        let left = run_on(Flat(Some(2), 9), 3);
+        assert_eq!((left.outcome.status, left.files), (Status::Completed, 3));
+        let asset = &left.outcome.assets[2];
+        assert_eq!((asset.index, asset.seed), (2, 2));
+        assert!(asset.path.ends_with("2.png"));
+        let recorded = &left.outcome.metadata["manifest"]["outputs"][2]["pixels_sha256"];
+        assert_eq!(asset.pixels_sha256.as_deref(), recorded.as_str());
     }
 
     #[test]
     fn a_batch_too_large_for_the_device_is_computed_in_smaller_ones_and_noted() {
-        let left = run_on(Flat(Some(2), 1), 6, None);
-        assert!(left.kind.is_none() && left.stored);
-        let notes = left.callback["metadata"]["notes"].to_string();
+        let left = run_on(Flat(Some(2), 1), 6);
+        assert_eq!((left.kind, left.files), (None, 6));
+        let notes = left.outcome.metadata["notes"].to_string();
         assert!(
             notes.contains("3 at a time") && notes.contains("1 at a time"),
             "{notes}"
@@ -535,35 +462,32 @@ mod tests {
 
     #[test]
     fn a_job_that_nothing_rescues_fails_alone_with_gpu_oom() {
-        let left = run_on(Flat(Some(2), 0), 3, None);
-        assert_eq!(left.kind, Some(ErrorKind::GpuOom));
-        assert_eq!(left.callback["metadata"]["error"]["code"], "gpu_oom");
-        assert!(!left.stored);
+        let left = run_on(Flat(Some(2), 0), 3);
+        assert_eq!((left.kind, left.files), (Some(ErrorKind::GpuOom), 0));
+        assert_eq!(left.outcome.metadata["error"]["code"], "gpu_oom");
     }
 
     #[test]
     fn a_black_picture_is_bad_output_and_is_not_stored() {
-        assert_eq!(
-            run_flat(Some(1), None),
-            (Some(ErrorKind::BadOutput), Some("bad_output".into()), false)
-        );
-        assert_eq!(run_flat(Some(2), None), (None, None, true));
+        let left = run_on(Flat(Some(1), 1), 1);
+        assert_eq!((left.kind, left.files), (Some(ErrorKind::BadOutput), 0));
     }
 
     #[test]
-    fn a_job_over_its_time_is_stopped_at_the_next_step_and_leaves_no_picture() {
-        assert_eq!(
-            run_flat(Some(2), Some(Duration::ZERO)),
-            (Some(ErrorKind::TimedOut), Some("timed_out".into()), false)
-        );
+    fn a_job_that_has_to_stop_does_so_at_the_next_step_and_leaves_no_picture() {
+        let left = run_with(Flat(Some(2), 1), 1, &Stop::default(), Some(0));
+        assert_eq!((left.kind, left.files), (Some(ErrorKind::TimedOut), 0));
+        let stop = Stop::default();
+        stop.cancel();
+        let left = run_with(Flat(Some(2), 1), 1, &stop, None);
+        assert_eq!((left.kind, left.files), (Some(ErrorKind::Cancelled), 0));
+        assert_eq!(left.outcome.status, Status::Cancelled);
     }
 
     #[test]
     fn a_panic_is_this_jobs_internal_error() {
-        assert_eq!(
-            run_flat(None, None),
-            (Some(ErrorKind::Internal), Some("internal".into()), false)
-        );
+        let left = run_on(Flat(None, 1), 1);
+        assert_eq!((left.kind, left.files), (Some(ErrorKind::Internal), 0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ fn echo(bench: &Bench, turns: &[Value], more: &Value) -> Value {
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     bench.write("c.json", &job.to_string());
-    bench.run(&["generate", "c.json"]).exits(0);
+    bench.run(&["generate", "c.json", "--force"]).exits(0);
     bench.json("ourvidz-out/c/callback.json")["metadata"].clone()
 }
 
@@ -228,7 +228,7 @@ fn sampling_and_system_prompt_reach_the_model() {
     let hot = |seed: u64| {
         let job = json!({"id": "c", "messages": [user("Hello")], "seed": seed, "temperature": 1.2, "max_tokens": 30});
         bench.write("c.json", &job.to_string());
-        bench.run(&["generate", "c.json"]).exits(0).stdout
+        bench.run(&["generate", "c.json", "--force"]).exits(0).stdout
     };
     assert_eq!(hot(1), hot(1));
     assert_ne!(hot(1), hot(2));

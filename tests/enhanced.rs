@@ -12,7 +12,14 @@ fn example(name: &str) -> String {
 fn the_example_picture_holds_both_prompts() {
     let bench = Bench::new();
     bench
-        .run(&["generate", &example("image-enhanced"), "-o", "a.png"])
+        .run(&[
+            "generate",
+            &example("image-enhanced"),
+            "-o",
+            "a.png",
+            "--callback",
+            "callback.json",
+        ])
         .exits(0)
         .says(&["micro-wan"]);
     let metadata = &bench.json("callback.json")["metadata"];
@@ -98,7 +105,9 @@ fn a_replay_draws_the_same_picture_and_asks_no_language_model() {
         "-s",
         "3",
     ];
-    bench.run(&[&args[..], &["-o", "a.png"]].concat()).exits(0);
+    bench
+        .run(&[&args[..], &["-o", "a.png", "--callback", "callback.json"]].concat())
+        .exits(0);
     let first = bench.json("callback.json");
     // The same job again, the better prompt not yet known, may take its own place.
     bench
@@ -202,6 +211,8 @@ fn seeds_of_pictures_do_not_ask_again_unless_they_are_given() {
             "image7b_fast_enhanced",
             "-o",
             "a.png",
+            "--callback",
+            "callback.json",
         ];
         bench.run(&[&args[..], seed].concat()).exits(0);
         bench.json("callback.json")["metadata"]["enhancement_cached"].clone()
@@ -247,7 +258,7 @@ fn chat_enhance_takes_older_names_and_falls_back_to_rules() {
     let bench = Bench::new();
     let run = |fields: &str| {
         bench.write("e.yaml", &format!("id: e\ntype: chat_enhance\n{fields}\n"));
-        bench.run(&["generate", "e.yaml"]).exits(0);
+        bench.run(&["generate", "e.yaml", "--force"]).exits(0);
         bench.json("ourvidz-out/e/callback.json")["metadata"].clone()
     };
     assert_eq!(

@@ -62,7 +62,16 @@ fn flags_win_over_the_specs_they_stand_beside() {
     let bench = Bench::new();
     bench.write("a.yaml", "id: a\nprompt: a ring\nconfig: {seed: 5, steps: 4}\n");
     bench
-        .run(&["generate", "a.yaml", "--steps", "9", "-o", "a.png"])
+        .run(&[
+            "generate",
+            "a.yaml",
+            "--steps",
+            "9",
+            "-o",
+            "a.png",
+            "--callback",
+            "callback.json",
+        ])
         .exits(0);
     let metadata = &bench.json("callback.json")["metadata"];
     assert_eq!((&metadata["steps"], &metadata["seed"]), (&json!(9), &json!(5)));
@@ -72,7 +81,17 @@ fn flags_win_over_the_specs_they_stand_beside() {
 fn machine_mode_prints_one_object_a_line_and_the_result_last() {
     let bench = Bench::new();
     let ran = bench
-        .run(&["generate", "a ring", "--json", "--steps", "3", "-o", "a.png"])
+        .run(&[
+            "generate",
+            "a ring",
+            "--json",
+            "--steps",
+            "3",
+            "-o",
+            "a.png",
+            "--callback",
+            "callback.json",
+        ])
         .exits(0);
     let lines = ran.lines();
     let steps: Vec<&Value> = lines.iter().filter(|l| l["event"] == "step").collect();
@@ -127,7 +146,9 @@ fn the_workspace_callback_has_its_own_shape() {
 #[test]
 fn the_callback_digest_is_that_of_the_file() {
     let bench = Bench::new();
-    bench.run(&["generate", "a ring", "-o", "a.png"]).exits(0);
+    bench
+        .run(&["generate", "a ring", "-o", "a.png", "--callback", "callback.json"])
+        .exits(0);
     let outputs = &bench.json("callback.json")["metadata"]["outputs"][0];
     let digest = ourvidz::files::sha256_hex(&bench.bytes("a.png"));
     assert_eq!(outputs["sha256"], digest);
@@ -216,7 +237,7 @@ fn a_callback_address_is_told_to_be_undelivered() {
         "id: a\nprompt: a ring\ncallback_url: https://example.org/c4n4ry\n",
     );
     let ran = bench
-        .run(&["generate", "a.yaml", "-o", "a.png"])
+        .run(&["generate", "a.yaml", "-o", "a.png", "--callback", "callback.json"])
         .exits(0)
         .says(&["callback_url"]);
     assert!(!ran.stderr.contains("c4n4ry"));

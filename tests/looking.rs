@@ -4,7 +4,18 @@ use crate::harness::Bench;
 fn inspect_prints_the_manifest_and_notices_a_changed_picture() {
     let bench = Bench::new();
     bench
-        .run(&["generate", "a ring", "-s", "4", "-b", "3", "-o", "a.png"])
+        .run(&[
+            "generate",
+            "a ring",
+            "-s",
+            "4",
+            "-b",
+            "3",
+            "-o",
+            "a.png",
+            "--callback",
+            "callback.json",
+        ])
         .exits(0);
     let ran = bench
         .run(&["models", "inspect", "a-2.png"])

@@ -1,5 +1,7 @@
 //! The one test binary. Modules:
 
+/// LoRA and its relatives against diffusers and their formulas.
+mod adapters;
 /// `admin_utilities`, and `doctor`'s same numbers.
 mod admin;
 /// Counts allocations.
@@ -9,6 +11,8 @@ mod harness;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
+/// Callbacks on their way.
+mod callbacks;
 /// Conversations.
 mod chat;
 /// The scripts in `completions/` are what the command prints.
@@ -45,6 +49,8 @@ mod parity_models;
 mod parity_pipeline;
 /// The language model against transformers, and its cache.
 mod parity_qwen;
+/// Samplers against diffusers and k-diffusion.
+mod parity_schedulers;
 /// WAN's networks and whole pipelines against diffusers and Wan's own code.
 mod parity_wan;
 /// PyTorch files, good and bad.

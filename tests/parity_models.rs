@@ -28,6 +28,12 @@ impl Case {
         Self(std::fs::read(data(relative)).unwrap_or_else(|e| panic!("{relative}: {e}")))
     }
 
+    /// The name of every tensor.
+    pub fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        file.names().iter().map(|name| name.to_string()).collect()
+    }
+
     pub fn values(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -78,7 +84,7 @@ pub fn assert_close<const D: usize>(what: &str, ours: Tensor<D>, reference: Tens
 }
 
 /// Builds a model from a component, from the folder or from the single file.
-fn build<T>(component: &str, single: bool, make: impl Fn(&Vars) -> T) -> T {
+pub fn build<T>(component: &str, single: bool, make: impl Fn(&Vars) -> T) -> T {
     let files = ModelFiles::Folder(data("sdxl"));
     let (checkpoint, table) = if single {
         let table = match component {
@@ -104,7 +110,7 @@ fn build<T>(component: &str, single: bool, make: impl Fn(&Vars) -> T) -> T {
     model
 }
 
-fn config<T: serde::de::DeserializeOwned>(component: &str) -> T {
+pub fn config<T: serde::de::DeserializeOwned>(component: &str) -> T {
     ModelFiles::Folder(data("sdxl"))
         .json(&format!("{component}/config.json"))
         .unwrap()

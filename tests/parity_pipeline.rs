@@ -46,7 +46,7 @@ fn spec(source: Source) -> ModelSpec {
     ModelSpec::new("tiny", ModelFamily::Sdxl, source)
 }
 
-fn from_folder() -> ModelSpec {
+pub fn from_folder() -> ModelSpec {
     spec(Source::Folder(data("sdxl")))
 }
 
@@ -67,7 +67,7 @@ fn psnr(errors: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Against the reference's `[batch, 3, height, width]` in 0…1; 8-bit rounding alone gives 59 dB.
-fn psnr_to_reference(frames: &[Frame], reference: &[f32]) -> f64 {
+pub fn psnr_to_reference(frames: &[Frame], reference: &[f32]) -> f64 {
     let pixels = (frames[0].width * frames[0].height) as usize;
     psnr(frames.iter().enumerate().flat_map(|(i, frame)| {
         (0..3 * pixels).map(move |k| {

@@ -162,6 +162,8 @@ fn a_write_that_fails_half_way_is_cannot_write_and_leaves_no_picture() {
             "3",
             "-o",
             "out/a.png",
+            "--callback",
+            "out/callback.json",
         ])
         .current_dir(bench.path(""))
         .env_clear()

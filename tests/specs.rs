@@ -4,7 +4,9 @@ use std::path::Path;
 
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
-use ourvidz::job::{Diffusion, JobSpec, MAX_SPEC_BYTES, Origin, ResolvedJob, Work, parse, resolve};
+use ourvidz::job::{
+    Diffusion, Fetched, Job, JobSpec, MAX_SPEC_BYTES, Origin, Request, Trust, Work, parse, resolve,
+};
 use ourvidz::registry::{ModelSpec, Registry};
 use proptest::prelude::*;
 
@@ -43,10 +45,15 @@ fn by_words(_: &ModelSpec, text: &str) -> anyhow::Result<usize> {
     Ok(text.split_whitespace().count())
 }
 
-fn settled(spec: &JobSpec) -> anyhow::Result<ResolvedJob> {
+fn settled(spec: &JobSpec) -> anyhow::Result<Job> {
     let registry = Registry::shipped().expect("the shipped models");
     resolve(
-        spec,
+        &Request {
+            id: spec.id.as_deref().unwrap_or("drawn"),
+            spec,
+            trust: Trust::FULL,
+            fetched: &Fetched::new(),
+        },
         &registry,
         &Settings::with_folders("none", "none"),
         &by_words,
@@ -627,7 +634,7 @@ proptest! {
 }
 
 /// What every job that denoises has.
-fn drawn(job: &ResolvedJob) -> &Diffusion {
+fn drawn(job: &Job) -> &Diffusion {
     job.diffusion().expect("a job that denoises")
 }
 
@@ -640,7 +647,7 @@ fn defaults_come_from_type_and_model() {
     );
     assert_eq!((drawn(&job).steps, drawn(&job).guidance_scale), (15, 6.0));
     assert_eq!(
-        (drawn(&job).width, drawn(&job).height, job.model.as_deref()),
+        (drawn(&job).width, drawn(&job).height, job.model_name()),
         (128, 128, Some("micro-sdxl"))
     );
     assert_eq!(drawn(&job).scheduler, None);
@@ -654,7 +661,6 @@ fn defaults_come_from_type_and_model() {
     };
     assert!(!images.deterministic && !images.truncate_prompt);
     assert!(job.seeds.len() == 1 && job.seeds[0] < 1 << 53);
-    assert_eq!(job.id.len(), 36);
     let high = settled(&one("prompt: x\ntype: sdxl_image_high")).unwrap();
     assert_eq!((drawn(&high).steps, drawn(&high).guidance_scale), (25, 7.5));
 }
@@ -828,7 +834,13 @@ fn refused_prompts_never_reach_a_tokenizer() {
     let spec = one("id: j\nprompt: a nude figure");
     let registry = Registry::shipped().unwrap();
     let settings = Settings::with_folders("none", "none");
-    let e = resolve(&spec, &registry, &settings, &|_, _| {
+    let request = Request {
+        id: "j",
+        spec: &spec,
+        trust: Trust::FULL,
+        fetched: &Fetched::new(),
+    };
+    let e = resolve(&request, &registry, &settings, &|_, _| {
         panic!("nothing may be loaded")
     })
     .unwrap_err();

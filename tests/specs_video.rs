@@ -2,17 +2,22 @@
 
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
-use ourvidz::job::{Format, Origin, ResolvedJob, Video, Work, parse, resolve};
+use ourvidz::job::{Fetched, Format, Job, Origin, Request, Trust, Video, Work, parse, resolve};
 use ourvidz::media::video::VideoFormat;
 use ourvidz::registry::Registry;
 
-fn settled(text: &str) -> anyhow::Result<ResolvedJob> {
+fn settled(text: &str) -> anyhow::Result<Job> {
     let jobs = parse(text.as_bytes(), "job.yaml", Origin::File)?;
     assert_eq!(jobs.len(), 1, "{text}");
     let registry = Registry::shipped()?;
     let words = |_: &_, text: &str| Ok(text.split_whitespace().count());
     resolve(
-        &jobs[0],
+        &Request {
+            id: "drawn",
+            spec: &jobs[0],
+            trust: Trust::FULL,
+            fetched: &Fetched::new(),
+        },
         &registry,
         &Settings::with_folders("none", "none"),
         &words,

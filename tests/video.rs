@@ -53,6 +53,8 @@ fn pictures_of_wan_are_one_png_per_seed() {
             "5",
             "-o",
             "a.png",
+            "--callback",
+            "callback.json",
             "x",
         ])
         .exits(0);
@@ -72,6 +74,8 @@ fn a_reference_without_a_model_that_takes_one_names_the_fix() {
             "a.png",
             "-o",
             "a.mp4",
+            "--callback",
+            "callback.json",
             "x",
         ])
         .exits(65)

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use ourvidz::media::frames::Frame;
-use ourvidz::media::golden::load;
+use ourvidz::media::load::{load_reference, read_reference};
 
 use crate::harness::Bench;
 use crate::parity_models::data;
 use crate::parity_wan::{psnr_to_reference, reference, vace_folder};
+
+fn picture(path: &std::path::Path) -> anyhow::Result<Frame> {
+    load_reference("picture", &read_reference("picture", path)?)
+}
 
 /// The frames in a folder of numbered pictures, in order.
 fn frames(bench: &Bench, folder: &str) -> Vec<Frame> {
@@ -15,7 +19,7 @@ fn frames(bench: &Bench, folder: &str) -> Vec<Frame> {
     let pictures = names
         .iter()
         .filter(|n| n.starts_with(folder) && n.ends_with(".png"));
-    pictures.map(|name| load(&bench.path(name)).unwrap()).collect()
+    pictures.map(|name| picture(&bench.path(name)).unwrap()).collect()
 }
 
 fn generate(bench: &Bench, model: &Path, more: &[&str]) -> Vec<Frame> {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
-use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::signals::{self, check};
+use super::signals;
 use super::{surroundings, volume};
 use crate::cli::{self, Enhance};
 use crate::config::{ContentMode, Settings};
@@ -21,9 +20,11 @@ use crate::fail;
 use crate::pipelines;
 use crate::pipelines::qwen::Sampling;
 use crate::policy;
-use crate::progress::{Reporter, escaped};
+use crate::progress::Reporter;
 use crate::registry::Registry;
 use crate::runner::exit_code;
+use crate::stop::Stop;
+use crate::text::escaped;
 
 mod input;
 mod model;
@@ -76,7 +77,7 @@ struct Run<'a> {
     request: EnhanceRequest,
     mode: ContentMode,
     legacy_names: bool,
-    stop: &'static AtomicI32,
+    stop: Stop,
     /// Notes are said once.
     said: BTreeSet<String>,
 }
@@ -105,7 +106,10 @@ impl<'a> Run<'a> {
     fn all(&mut self, given: &[String], reporter: &mut Reporter) -> Result<Vec<ErrorKind>> {
         let mut failures = Vec::new();
         for (index, prompt) in given.iter().enumerate() {
-            let done = check(self.stop).and_then(|()| self.one(prompt, given.len() == 1, reporter));
+            let done = self
+                .stop
+                .check()
+                .and_then(|()| self.one(prompt, given.len() == 1, reporter));
             match done {
                 Ok(enhancement) => self.print(index, &enhancement, reporter),
                 Err(error) => {
@@ -132,7 +136,7 @@ impl<'a> Run<'a> {
         request.check()?;
         let system_prompt = request.system_prompt.clone().unwrap_or_default();
         policy::check(&[&system_prompt, prompt], self.mode, false)?;
-        let (stop, mode) = (self.stop, self.mode);
+        let (stop, mode) = (self.stop.clone(), self.mode);
         let shows = alone && reporter.draws();
         let mut written = String::new();
         let mut observer = |piece: &str| {
@@ -143,7 +147,7 @@ impl<'a> Run<'a> {
                     reporter.writing(&written);
                 }
             }
-            check(stop)
+            stop.check()
         };
         let model = self.language.as_mut().map(|m| m as &mut dyn ModelSource);
         let enhancement = self.enhancer.enhance(model, &request, &mut observer)?;

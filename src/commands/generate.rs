@@ -3,27 +3,35 @@
 //! Everything is checked before the first job starts: all specs of the command line are read and
 //! resolved, every mistake is reported, and unless `--keep-going` says otherwise nothing runs.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::{signals, surroundings, volume};
 use crate::cli::{self, Generate};
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{ErrorKind, kind_of};
-use crate::outbox::body::{self as callback, Status};
+use crate::files::{Staging, sweep};
+use crate::job::Job;
+use crate::outbox::body::{self as callback, Report, Status};
+use crate::outcome::{Failure, Outcome};
 use crate::progress::Reporter;
-use crate::registry::Registry;
-use crate::runner::loader::Loader;
-use crate::runner::plan::Layout;
-use crate::runner::{Runner, Task, exit_code, metadata};
+use crate::runner::{self, Runner, exit_code, metadata};
+use crate::stop::{Reason, Stop};
 
 mod dry_run;
+mod earlier;
 mod gather;
+mod layout;
 mod prepare;
-mod references;
+mod publish;
 
-use prepare::{Invalid, Prepared};
+use earlier::State;
+use layout::Layout;
+use prepare::{Invalid, Prepared, Ready};
+use publish::Publisher;
 
 /// Runs the command.
 ///
@@ -33,6 +41,57 @@ use prepare::{Invalid, Prepared};
 pub fn run(args: &Generate) -> Result<u8> {
     let gathered = gather::jobs(args)?;
     let (mut settings, mut registry) = surroundings(&args.place)?;
+    lay_over(args, &mut settings);
+    if let (Some(model), Some(_)) = (&args.model, &args.config_from) {
+        registry.insert(super::find_model(&registry, model, args.config_from.as_deref())?);
+    }
+    let layout = Layout {
+        output: args.output.clone().or(settings.output.clone()),
+        callback: args.callback.clone(),
+        force: args.force,
+        tells: args.callback_format.is_some() || settings.callback.url.is_some(),
+    };
+    let format = settings.callback.format;
+    let mut runner = Runner::new(Arc::new(settings), registry)?;
+    let mut prepared = prepare::all(gathered, &mut runner, &layout)?;
+    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
+    for invalid in &prepared.invalid {
+        report_invalid(&mut reporter, invalid, &layout, format, args.dry_run);
+    }
+    if !prepared.invalid.is_empty() && !args.keep_going {
+        reporter.finish()?;
+        return Ok(code_of_invalid(&prepared));
+    }
+    for note in &prepared.notes {
+        reporter.note(note);
+    }
+    let jobs = std::mem::take(&mut prepared.ready);
+    let count = jobs.len() + prepared.invalid.len();
+    let failures = if args.dry_run {
+        dry_run::print(&mut reporter, &jobs, &runner);
+        Vec::new()
+    } else {
+        let mut all = All {
+            runner,
+            reporter: &mut reporter,
+            stop: signals::listen()?,
+            format,
+            skip_existing: args.skip_existing,
+        };
+        all.run(&jobs)
+    };
+    reporter.finish()?;
+    let kinds: Vec<ErrorKind> = prepared
+        .invalid
+        .iter()
+        .map(Invalid::kind)
+        .chain(failures)
+        .collect();
+    Ok(exit_code(count, &kinds))
+}
+
+/// Flags win over settings.
+fn lay_over(args: &Generate, settings: &mut Settings) {
     if let Some(dtype) = args.dtype {
         settings.dtype = Some(dtype.name().into());
     }
@@ -45,80 +104,143 @@ pub fn run(args: &Generate) -> Result<u8> {
             cli::CallbackFormat::Workspace => CallbackFormat::Workspace,
         };
     }
-    if let (Some(model), Some(_)) = (&args.model, &args.config_from) {
-        registry.insert(super::find_model(&registry, model, args.config_from.as_deref())?);
-    }
-    let layout = Layout {
-        output: args.output.clone().or(settings.output.clone()),
-        callback: args.callback.clone(),
-        force: args.force,
-    };
-    let prepared = prepare::all(gathered, &mut registry, &settings, &layout)?;
-    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
-    for invalid in &prepared.invalid {
-        report_invalid(
-            &mut reporter,
-            invalid,
-            &layout,
-            settings.callback.format,
-            args.dry_run,
-        );
-    }
-    if !prepared.invalid.is_empty() && !args.keep_going {
-        reporter.finish()?;
-        return Ok(code_of_invalid(&prepared));
-    }
-    for note in &prepared.notes {
-        reporter.note(note);
-    }
-    let failures = if args.dry_run {
-        dry_run::print(&mut reporter, &prepared, &settings);
-        Vec::new()
-    } else {
-        run_all(&mut reporter, &prepared.tasks, &settings, &registry)?
-    };
-    reporter.finish()?;
-    let kinds: Vec<ErrorKind> = prepared
-        .invalid
-        .iter()
-        .map(Invalid::kind)
-        .chain(failures)
-        .collect();
-    Ok(exit_code(prepared.tasks.len() + prepared.invalid.len(), &kinds))
 }
 
-/// Runs every task and prints the errors; a signal ends the run.
-fn run_all(
-    reporter: &mut Reporter,
-    tasks: &[Task],
-    settings: &Settings,
-    registry: &Registry,
-) -> Result<Vec<ErrorKind>> {
-    let mut runner = Runner {
-        loader: Loader::new(settings)?,
-        reporter,
-        stop: signals::listen()?,
-        callback_format: settings.callback.format,
-        time_limit: settings.time_limit_s.map(Duration::from_secs),
-        settings,
-        registry,
-    };
-    let mut failures = Vec::new();
-    for task in tasks {
-        // Between two jobs nothing has begun yet: the rest is simply not started.
-        let done = runner.check_stop().and_then(|()| runner.run(task));
-        if let Err(error) = done {
-            let kind = kind_of(&error);
-            runner
-                .reporter
-                .error(&error.context(format!("job `{}`", task.job.id)));
-            failures.push(kind);
-            if matches!(kind, ErrorKind::Interrupted { .. }) {
-                break;
+/// What all jobs of a command line share.
+struct All<'a> {
+    runner: Runner,
+    reporter: &'a mut Reporter,
+    stop: Stop,
+    format: CallbackFormat,
+    skip_existing: bool,
+}
+
+impl All<'_> {
+    /// Runs every job and prints the errors; a signal ends the run.
+    fn run(&mut self, jobs: &[Ready]) -> Vec<ErrorKind> {
+        let mut swept: Vec<PathBuf> = Vec::new();
+        let mut failures = Vec::new();
+        for ready in jobs {
+            let folder = self.publisher(ready).folder();
+            if !swept.contains(&folder) {
+                sweep(&folder);
+                swept.push(folder);
+            }
+            // Between two jobs nothing has begun yet: the rest is simply not started.
+            let done = self.stop.check().and_then(|()| self.one(ready));
+            if let Err(error) = done {
+                let kind = kind_of(&error);
+                self.reporter
+                    .error(&error.context(format!("job `{}`", ready.job.id)));
+                failures.push(kind);
+                if matches!(kind, ErrorKind::Interrupted { .. }) {
+                    break;
+                }
+            }
+        }
+        failures
+    }
+
+    fn publisher<'r>(&self, ready: &'r Ready) -> Publisher<'r> {
+        Publisher {
+            plan: &ready.plan,
+            format: self.format,
+        }
+    }
+
+    /// Runs one job from its first status to its last.
+    fn one(&mut self, ready: &Ready) -> Result<()> {
+        let job = &ready.job;
+        if let (true, State::Done { body, .. }) = (self.skip_existing, &ready.state) {
+            self.skip(ready, body.as_ref());
+            return Ok(());
+        }
+        let publisher = self.publisher(ready);
+        // A place where nothing can be written is known before any work.
+        let outcome = match publisher
+            .begin(job)
+            .and_then(|()| Staging::create(&publisher.folder()))
+        {
+            Ok(staging) => {
+                let outcome = self
+                    .runner
+                    .run(job, staging.path(), &mut *self.reporter, &self.stop);
+                let (outcome, report) = publisher.finish(job, outcome)?;
+                self.reporter.result(&callback::body(self.format, &report));
+                outcome
+            }
+            Err(error) => {
+                let outcome = runner::failed(job, &error, std::time::Duration::ZERO);
+                let report = publish::report(job, &outcome);
+                self.reporter.result(&callback::body(self.format, &report));
+                return Err(error);
+            }
+        };
+        match &outcome.error {
+            Some(failure) => Err(self.failure(failure)),
+            None => {
+                self.tell(job, &outcome);
+                Ok(())
             }
         }
     }
-    Ok(failures)
+
+    /// The error behind a failure; a signal is in no record.
+    fn failure(&self, failure: &Failure) -> anyhow::Error {
+        match (failure.kind(), self.stop.reason()) {
+            (ErrorKind::Interrupted { .. }, Some(reason @ Reason::Signal(_))) => reason.error().into(),
+            _ => failure.to_error().into(),
+        }
+    }
+
+    fn tell(&mut self, job: &Job, outcome: &Outcome) {
+        for asset in &outcome.assets {
+            self.reporter
+                .asset(&asset.path.display().to_string(), asset.bytes, asset.seed);
+        }
+        if let Some(answer) = &outcome.answer {
+            self.reporter.answer(answer);
+        }
+        let time = outcome.metadata["generation_time"].as_f64().unwrap_or_default();
+        self.reporter.info(&format!(
+            "job {}: done in {time:.2} s{}",
+            job.id,
+            shown_timings(&outcome.metadata["timings"])
+        ));
+    }
+
+    /// A job that is done already counts as a success.
+    fn skip(&mut self, ready: &Ready, body: Option<&Value>) {
+        let job = &ready.job;
+        self.reporter
+            .note(&format!("job {}: is done already and left out", job.id));
+        let paths: Vec<String> = ready
+            .plan
+            .assets
+            .iter()
+            .map(|place| place.path.display().to_string())
+            .collect();
+        let unnamed = || json!({"job_id": job.id, "status": "completed", "assets": paths});
+        let mut result = body.cloned().unwrap_or_else(unnamed);
+        result["skipped"] = true.into();
+        self.reporter.result(&result);
+        for (path, &seed) in paths.iter().zip(job.seeds.iter().cycle()) {
+            self.reporter.asset(path, 0, seed);
+        }
+    }
+}
+
+fn shown_timings(timings: &Value) -> String {
+    let parts: Vec<String> = timings
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(stage, time)| format!("{stage} {:.2} s", time.as_f64().unwrap_or_default()))
+        .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", parts.join(", "))
 }
 
 /// Prints what is wrong with a job that never started, and writes its callback where somebody can
@@ -134,7 +256,7 @@ fn report_invalid(
     let Some(job) = &invalid.job else {
         return;
     };
-    let report = callback::Report {
+    let report = Report {
         job_id: job.id.clone(),
         user_id: job.spec.user_id.clone(),
         status: Status::Failed,

@@ -11,9 +11,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use crate::cli::{COMMANDS_NOT_BUILT, Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place, Talk};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::progress::{Volume, error_line, stderr_line};
+use crate::progress::{Volume, error_line};
 use crate::registry::{ModelSpec, Registry};
 use crate::runner::panics;
+use crate::text::stderr_line;
 
 pub mod completions;
 pub mod doctor;
@@ -25,6 +26,7 @@ pub mod signals;
 /// Runs one command line; whatever happens becomes a message and an exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     panics::install_hook();
+    signals::outlive_file_size_limit();
     let args = args.into_iter().collect::<Vec<_>>();
     let outcome = catch_unwind(AssertUnwindSafe(|| match Cli::try_parse_from(args) {
         Ok(cli) => run(&cli.command),
@@ -145,7 +147,7 @@ fn table(rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, &width)| format!("{:width$}", crate::progress::escaped(cell)))
+            .map(|(cell, &width)| format!("{:width$}", crate::text::escaped(cell)))
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');

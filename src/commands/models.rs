@@ -10,8 +10,8 @@ use crate::cli::Place;
 use crate::fail;
 use crate::media::manifest::{Content, index_of, read_manifest};
 use crate::pipelines;
-use crate::progress::{escaped, stderr_line};
 use crate::registry::{ModelSpec, Registry, Source};
+use crate::text::{escaped, stderr_line};
 use crate::weights::Report;
 
 /// Prints every model with its place and its routes.

@@ -121,6 +121,48 @@ fn a_lock_is_one_holders() {
 }
 
 #[test]
+fn staged_files_are_placed_once_and_their_folder_goes_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("out/a.png");
+    for (text, existing, placed) in [
+        ("one", Existing::Keep, true),
+        ("two", Existing::Keep, false),
+        ("three", Existing::Replace, true),
+    ] {
+        let staging = Staging::create(folder.path()).unwrap();
+        let from = staging.path().join("0.png");
+        fs::write(&from, text).unwrap();
+        assert_eq!(place(&from, &to, existing).unwrap(), placed, "{text}");
+    }
+    assert_eq!(fs::read(&to).unwrap(), b"three");
+    assert_eq!(names(folder.path()), ["out"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_sweep_takes_staging_folders_of_the_dead_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let living = Staging::create(folder.path()).unwrap();
+    let dead = folder.path().join(format!("{PART_START}x{PART_END}"));
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("0.png"), b"half").unwrap();
+    sweep(folder.path());
+    assert!(!dead.exists() && living.path().exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_has_one_holder_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_millis(30);
+    let held = FolderLock::take(folder.path(), patience).unwrap();
+    let refused = FolderLock::take(folder.path(), patience).unwrap_err();
+    assert_eq!(kind_of(&refused), ErrorKind::Locked);
+    drop(held);
+    FolderLock::take(folder.path(), patience).unwrap();
+}
+
+#[test]
 fn a_move_to_a_new_name_takes_nobody_elses() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));

@@ -1,7 +1,7 @@
 //! Job specs: what producers send, and what a job means once every value is settled.
 //!
 //! [`JobSpec`] is what somebody asked for, in one canonical form whatever aliases were used;
-//! [`ResolvedJob`] is the same with every default filled in and every value checked. This is the
+//! [`Job`] is the same with every default filled in and every value checked. This is the
 //! only place that knows YAML.
 
 use std::path::PathBuf;
@@ -9,21 +9,27 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::registry::ModelSpec;
+
 mod fields;
+mod inputs;
 pub mod kinds;
 mod messages;
 pub mod negatives;
 mod node;
 mod options;
+mod origin;
 mod parse;
 mod resolve;
 mod resolve_text;
 mod resolve_video;
 
+pub use inputs::{Fetched, Input, Local, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
 pub use messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
-pub use parse::{MAX_SPEC_BYTES, Origin, parse};
-pub use resolve::{CountTokens, job_kind, resolve};
+pub use origin::{Origin, Trust};
+pub use parse::{MAX_SPEC_BYTES, parse};
+pub use resolve::{CountTokens, Request, job_kind, resolve};
 
 /// A job as asked for. `None` means: not said, use the default.
 ///
@@ -142,6 +148,15 @@ pub struct Options {
     pub legacy_names: Option<bool>,
 }
 
+impl JobSpec {
+    /// SHA-256 over everything that was asked, in hexadecimal: two specs with one digest ask for the
+    /// same job.
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).expect("a spec is plain JSON");
+        crate::files::sha256_hex(&text)
+    }
+}
+
 impl Options {
     /// True when nothing was said.
     pub fn is_empty(&self) -> bool {
@@ -160,22 +175,28 @@ pub struct Expect {
 
 /// A job with every value settled and checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ResolvedJob {
+pub struct Job {
     pub id: String,
     /// The type as given, for the callback.
     pub type_name: String,
     pub kind: &'static JobKind,
-    /// The registry entry's name, or the path given to `--model`; `None` for types without one.
-    pub model: Option<String>,
+    /// `None` for types without one.
+    pub model: Option<ModelSpec>,
     /// One per output, `seed + i`; empty for types that draw nothing.
     pub seeds: Vec<u64>,
     /// True when nobody named a seed and one was drawn.
     pub seed_drawn: bool,
     pub notes: Vec<String>,
     pub ignored: Vec<String>,
+    /// Digest of what was asked ([`JobSpec::digest`]): the same job has the same.
+    pub spec_sha256: String,
     /// The spec it came from, canonical; replaying it gives this job again.
     pub spec: JobSpec,
     pub work: Work,
+    /// What it reads when it runs.
+    pub inputs: Vec<Input>,
+    /// Where a golden test shows what differs; `None`: beside the outputs.
+    pub difference: Option<PathBuf>,
 }
 
 /// What is to be done, by kind of work.
@@ -300,7 +321,25 @@ impl References {
     }
 }
 
-impl ResolvedJob {
+impl Job {
+    /// Takes a seed that was drawn for this job earlier in place of the one drawn now.
+    pub fn take_drawn_seed(&mut self, first: u64) {
+        if self.seed_drawn {
+            self.seeds = (first..).take(self.seeds.len()).collect();
+            self.spec.config.seed = Some(first);
+        }
+    }
+
+    /// What messages and results call the model.
+    pub fn model_name(&self) -> Option<&str> {
+        self.model.as_ref().map(|model| model.name.as_str())
+    }
+
+    /// The file that a field of the spec names.
+    pub fn input(&self, field: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.field == field)
+    }
+
     /// The part that every job that denoises has.
     pub fn diffusion(&self) -> Option<&Diffusion> {
         match &self.work {

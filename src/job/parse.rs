@@ -8,21 +8,12 @@ use serde_json::{Map, Value as Json};
 
 use super::fields::{self, FIELDS, Field, Home};
 use super::node::{Entry, Fault, JsonFault, Node, Place, Value, read_json, read_yaml};
-use super::{JobSpec, kinds};
+use super::{JobSpec, Origin, kinds};
 use crate::config::{nearest, shown};
 use crate::error::{Error, ErrorKind};
 
 /// Largest input.
 pub const MAX_SPEC_BYTES: usize = 64 * 1024;
-
-/// Who wrote a spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A person: unknown fields are mistakes.
-    File,
-    /// A producer: unknown fields are its own business; an id is required.
-    Queue,
-}
 
 /// Reads every job of a YAML or JSON input: one job, a list, or several documents.
 ///
@@ -347,7 +338,7 @@ impl Builder {
                 continue;
             }
             let near = nearest(&entry.key, everywhere()).filter(|n| misspelt(&entry.key, n));
-            if self.origin == Origin::File && near.is_some() {
+            if !self.origin.is_queue() && near.is_some() {
                 self.unknown_field(&entry, "metadata.", near)?;
             }
             let value = json_of(&entry.node);

@@ -5,11 +5,12 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::fields::{self, FIELDS, Home, MAX_SEED};
+use super::inputs::inputs;
 use super::resolve_text::{chat, enhancing};
 use super::resolve_video::{video, write_out};
 use super::{
-    Diffusion, Family, Images, JobKind, JobSpec, Options, Output, ResolvedJob, Work, kinds, negatives,
-    options,
+    Diffusion, Family, Fetched, Images, Job, JobKind, JobSpec, Options, Output, Trust, Work, kinds,
+    negatives, options,
 };
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind};
@@ -34,17 +35,23 @@ const DRAWN_SEED_BITS: u32 = 53;
 /// what this build cannot do yet, `InputMissing` for an unknown model, `Refused` by the content
 /// rules; each names the job.
 pub fn resolve(
-    spec: &JobSpec,
+    request: &Request<'_>,
     registry: &Registry,
     settings: &Settings,
     count_tokens: &CountTokens<'_>,
-) -> Result<ResolvedJob> {
-    let id = spec
-        .id
-        .clone()
-        .unwrap_or_else(|| Uuid::new_v4().hyphenated().to_string());
-    resolve_named(&id, spec, registry, settings, count_tokens)
-        .with_context(|| format!("job `{}`", shown(&id)))
+) -> Result<Job> {
+    resolve_named(request, registry, settings, count_tokens)
+        .with_context(|| format!("job `{}`", shown(request.id)))
+}
+
+/// A spec that asks to become a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The spec's own, or one made for it: results and the manifest hold only the spec's own.
+    pub id: &'a str,
+    pub spec: &'a JobSpec,
+    pub trust: Trust,
+    pub fetched: &'a Fetched,
 }
 
 /// What a kind of work is settled from.
@@ -58,13 +65,14 @@ pub(super) struct Asked<'a> {
 }
 
 fn resolve_named(
-    id: &str,
-    spec: &JobSpec,
+    request: &Request<'_>,
     registry: &Registry,
     settings: &Settings,
     count_tokens: &CountTokens<'_>,
-) -> Result<ResolvedJob> {
+) -> Result<Job> {
+    let Request { id, spec, trust, .. } = *request;
     check_values(spec)?;
+    check_trust(spec, trust, registry)?;
     let (type_name, kind, model) = choose(spec, registry)?;
     let mut notes = spec.notes.clone();
     options::refuse_foreign(kind, spec)?;
@@ -84,17 +92,20 @@ fn resolve_named(
             work(&asked, &mut notes)?
         }
     };
-    let mut job = ResolvedJob {
+    let mut job = Job {
         id: id.into(),
         type_name,
         kind,
-        model: model.map(|m| m.name),
+        model,
         seeds,
         seed_drawn,
         notes,
         ignored: spec.ignored.clone(),
+        spec_sha256: spec.digest(),
         spec: spec.clone(),
         work,
+        inputs: inputs(spec, trust, request.fetched)?,
+        difference: None,
     };
     job.spec = canonical(&job);
     Ok(job)
@@ -115,11 +126,10 @@ fn work(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Work> {
 }
 
 /// The spec with every default written out: replaying it gives the same job.
-fn canonical(job: &ResolvedJob) -> JobSpec {
+fn canonical(job: &Job) -> JobSpec {
     let mut spec = JobSpec {
-        id: Some(job.id.clone()),
         job_type: Some(job.type_name.clone()),
-        model: job.model.clone(),
+        model: job.model_name().map(String::from),
         ..job.spec.clone()
     };
     let config = &mut spec.config;
@@ -205,6 +215,21 @@ pub(super) fn prompt(spec: &JobSpec) -> Result<String> {
         Some(prompt) => Ok(prompt.clone()),
         None => fail!(InvalidSpec, "prompt is missing"; "give a prompt"),
     }
+}
+
+/// What a stranger's spec may not name.
+fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<()> {
+    if let Some(model) = spec.model.as_deref()
+        && !trust.models
+        && registry.entry(model).is_none()
+        && (model.contains(['/', '\\']) || std::path::Path::new(model).exists())
+    {
+        fail!(InvalidSpec, "model is `{}`, a path, which this spec may not name", shown(model); "{}", trust.cure);
+    }
+    if spec.callback_url.is_some() && !trust.callback {
+        fail!(InvalidSpec, "callback_url is given, which this spec may not name"; "{}", trust.cure);
+    }
+    Ok(())
 }
 
 /// Every range and form again: flags do not come through the parser.

@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::frames::Frame;
 use super::read::{FileKind, sniff};
 use crate::error::{Error, ErrorKind};
-use crate::files::input_error;
+use crate::files::{input_error, open_regular};
 
 /// The largest file that is read.
 pub const LARGEST_FILE_BYTES: u64 = 20 << 20;
@@ -19,23 +19,65 @@ pub const LARGEST_SIDE_PX: u32 = 8192;
 /// The most that the decoded pixels may take, as the file stores them.
 pub const LARGEST_DECODED_BYTES: u64 = 256 << 20;
 
-/// Reads a reference picture from a file; see [`load_reference`]. `name` begins the messages, such
-/// as ``first_frame `a.png` ``.
+/// Reads the bytes of a reference picture. `name` begins the messages, such as
+/// ``first_frame `a.png` ``.
 ///
 /// # Errors
-/// `InputMissing` for a missing file, else as [`load_reference`].
-pub fn read_reference(name: &str, path: &Path) -> Result<Frame> {
-    let missing = |e| {
-        let Error { kind, message, .. } = input_error(path, e);
-        Error::new(kind, format!("{name}: {message}")).hint("name a PNG, JPEG or WebP file that is there")
-    };
+/// `InputMissing` for a missing file or one that is no regular file, `BadInput` for one that is too
+/// large.
+pub fn read_reference(name: &str, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(missing)?
+    open(name, path)?
         .take(LARGEST_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(missing)?;
-    load_reference(name, &bytes)
+        .map_err(|e| named(name, input_error(path, e)))?;
+    if bytes.len() as u64 > LARGEST_FILE_BYTES {
+        return Err(too_large(name));
+    }
+    Ok(bytes)
+}
+
+/// Looks at size and first bytes of a reference picture, so that most mistakes are known before
+/// any work.
+///
+/// # Errors
+/// As [`read_reference`], and `BadInput` for what is no picture by its first bytes.
+pub fn check_reference(name: &str, path: &Path) -> Result<()> {
+    /// As many as a type needs to be told apart.
+    const FIRST_BYTES: u64 = 512;
+    let file = open(name, path)?;
+    let length = file
+        .metadata()
+        .map_err(|e| named(name, input_error(path, e)))?
+        .len();
+    if length > LARGEST_FILE_BYTES {
+        return Err(too_large(name));
+    }
+    let mut first = Vec::new();
+    file.take(FIRST_BYTES)
+        .read_to_end(&mut first)
+        .map_err(|e| named(name, input_error(path, e)))?;
+    format_of(name, &first).map(drop)
+}
+
+fn open(name: &str, path: &Path) -> Result<File> {
+    open_regular(path).map_err(|e| {
+        let Error { kind, message, .. } = Error::summary(&e);
+        let error = Error::new(kind, message).hint("name a PNG, JPEG or WebP file that is there");
+        named(name, error)
+    })
+}
+
+fn named(name: &str, error: Error) -> anyhow::Error {
+    Error {
+        message: format!("{name}: {}", error.message),
+        ..error
+    }
+    .into()
+}
+
+fn too_large(name: &str) -> anyhow::Error {
+    bad(name, "over the limit of 20 MiB", "save it smaller, or as JPEG")
 }
 
 /// Decodes a PNG, JPEG or WebP, told apart by its content. The picture is turned as its EXIF
@@ -47,13 +89,23 @@ pub fn read_reference(name: &str, path: &Path) -> Result<Frame> {
 /// [`LARGEST_SIDE_PX`] or [`LARGEST_DECODED_BYTES`].
 pub fn load_reference(name: &str, bytes: &[u8]) -> Result<Frame> {
     if bytes.len() as u64 > LARGEST_FILE_BYTES {
-        return Err(bad(
-            name,
-            "over the limit of 20 MiB",
-            "save it smaller, or as JPEG",
-        ));
+        return Err(too_large(name));
     }
-    let format = match sniff(bytes) {
+    let format = format_of(name, bytes)?;
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(broken(name, "JPEG", "it is truncated"));
+    }
+    let picture = decode(name, bytes, format)?;
+    let rgb = match picture.color().has_alpha() {
+        true => on_black(picture),
+        false => picture.into_rgb8(),
+    };
+    Ok(Frame::new(rgb.width(), rgb.height(), rgb.into_raw()))
+}
+
+/// The type by the content's first bytes.
+fn format_of(name: &str, bytes: &[u8]) -> Result<ImageFormat> {
+    Ok(match sniff(bytes) {
         Some(FileKind::Png) => ImageFormat::Png,
         Some(FileKind::Jpeg) => ImageFormat::Jpeg,
         Some(FileKind::Webp) => ImageFormat::WebP,
@@ -72,16 +124,7 @@ pub fn load_reference(name: &str, bytes: &[u8]) -> Result<Frame> {
                 "convert it to one of these",
             ));
         }
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(broken(name, "JPEG", "it is truncated"));
-    }
-    let picture = decode(name, bytes, format)?;
-    let rgb = match picture.color().has_alpha() {
-        true => on_black(picture),
-        false => picture.into_rgb8(),
-    };
-    Ok(Frame::new(rgb.width(), rgb.height(), rgb.into_raw()))
+    })
 }
 
 fn decode(name: &str, bytes: &[u8], format: ImageFormat) -> Result<DynamicImage> {

@@ -12,7 +12,8 @@ use super::png;
 use super::read::{self, Probe};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::{JobSpec, ResolvedJob};
+use crate::job::{Job, JobSpec};
+use crate::schedulers;
 
 /// The layout of this record; a reader refuses a newer one.
 pub const VERSION: u32 = 1;
@@ -41,8 +42,22 @@ pub struct Manifest {
     pub device: String,
     pub dtype: String,
     pub outputs: Vec<Output>,
+    /// The pictures that it followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<ReferenceRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// One picture that was followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceRecord {
+    /// The spec's field, such as `config.first_frame`.
+    pub field: String,
+    /// Digest of the file.
+    pub sha256: String,
+    /// As the spec names it: a path or an address.
+    pub source: String,
 }
 
 /// Which weights were used.
@@ -88,7 +103,7 @@ impl Output {
 /// What the runner knows when the frames are there.
 #[derive(Debug, Clone)]
 pub struct Made<'a> {
-    pub job: &'a ResolvedJob,
+    pub job: &'a Job,
     pub model: ModelRecord,
     pub scheduler: &'a str,
     pub effective_steps: usize,
@@ -96,6 +111,7 @@ pub struct Made<'a> {
     pub device: &'a str,
     pub dtype: &'a str,
     pub outputs: Vec<Output>,
+    pub references: Vec<ReferenceRecord>,
     pub notes: Vec<String>,
 }
 
@@ -140,6 +156,7 @@ impl Manifest {
             device: made.device.into(),
             dtype: made.dtype.into(),
             outputs: made.outputs,
+            references: made.references,
             notes: made.notes,
         }
     }
@@ -160,7 +177,7 @@ impl Manifest {
         if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
             lines.push(format!("Negative prompt: {negative}"));
         }
-        let (sampler, schedule) = a1111_sampler(&self.scheduler);
+        let (sampler, schedule) = schedulers::a1111_names(&self.scheduler);
         let config = &self.spec.config;
         let mut pairs = vec![
             ("Steps", config.steps.unwrap_or_default().to_string()),
@@ -206,7 +223,7 @@ impl Manifest {
 ///
 /// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
 /// name does, and a replay must meet the same one.
-pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
+pub fn settled_spec(job: &Job) -> JobSpec {
     // The negative prompt is as the user gave it: automatic terms are added again in a replay.
     JobSpec {
         id: job.spec.id.clone(),
@@ -220,26 +237,6 @@ pub fn settled_spec(job: &ResolvedJob) -> JobSpec {
         config: job.spec.config.clone(),
         ..JobSpec::default()
     }
-}
-
-/// A1111's names for our schedulers: sampler and, where it is not the default, schedule.
-fn a1111_sampler(name: &str) -> (&str, Option<&'static str>) {
-    let (base, schedule) = match name.strip_suffix("-karras") {
-        Some(base) => (base, Some("Karras")),
-        None => (name, None),
-    };
-    let sampler = match base {
-        "euler" | "euler-trailing" => "Euler",
-        "euler-ancestral" => "Euler a",
-        "heun" => "Heun",
-        "ddim" => "DDIM",
-        "dpmpp-2m" => "DPM++ 2M",
-        "dpmpp-2m-sde" => "DPM++ 2M SDE",
-        "unipc" => "UniPC",
-        "lcm" => "LCM",
-        _ => return (name, None),
-    };
-    (sampler, schedule)
 }
 
 /// A1111 writes values that would break its comma-separated line as JSON strings.
@@ -323,16 +320,17 @@ mod tests {
     use crate::job::kinds::KINDS;
     use crate::job::{Diffusion, Format, Images, Options, Work};
 
-    fn job() -> ResolvedJob {
-        ResolvedJob {
+    fn job() -> Job {
+        Job {
             id: "a".into(),
             type_name: "sdxl_image_fast".into(),
             kind: &KINDS[0],
-            model: Some("mock".into()),
+            model: None,
             seeds: vec![7, 8, 9],
             seed_drawn: true,
             notes: Vec::new(),
             ignored: Vec::new(),
+            spec_sha256: String::new(),
             spec: spec(),
             work: Work::Images(Images {
                 diffusion: Diffusion {
@@ -349,6 +347,8 @@ mod tests {
                 truncate_prompt: false,
                 deterministic: false,
             }),
+            inputs: Vec::new(),
+            difference: None,
         }
     }
 
@@ -391,6 +391,7 @@ mod tests {
             device: "cpu",
             dtype: "f32",
             outputs,
+            references: vec![],
             notes: vec![],
         })
     }

@@ -11,7 +11,7 @@ use crate::nn::attention::{merge_heads, sdpa, split_heads};
 use crate::nn::embeddings::Embedding;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
-use crate::weights::Vars;
+use crate::weights::{Parameters, Vars};
 
 /// `text_encoder/config.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -66,6 +66,8 @@ pub struct ClipTextModel {
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
     text_projection: Option<Linear>,
+    /// Its weights by name, for adapters.
+    pub parameters: Parameters,
     config: ClipTextConfig,
 }
 
@@ -110,6 +112,7 @@ impl ClipTextModel {
             final_layer_norm: LayerNorm::load(&root.at("final_layer_norm"), width, config.layer_norm_eps),
             text_projection: with_projection
                 .then(|| Linear::load_no_bias(&vars.at("text_projection"), width, config.projection_dim)),
+            parameters: vars.parameters(),
             config,
         })
     }

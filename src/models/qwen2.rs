@@ -423,10 +423,10 @@ impl DecoderLayer {
 
 /// Layers with one input as one layer, outputs side by side.
 fn joined<const N: usize>(layers: [Linear; N]) -> Linear {
-    let (weights, biases): (Vec<_>, Vec<_>) = layers.into_iter().map(|l| (l.weight, l.bias)).unzip();
+    let (weights, biases): (Vec<_>, Vec<_>) = layers.into_iter().map(|l| (l.weight.value(), l.bias)).unzip();
     let biases: Option<Vec<_>> = biases.into_iter().collect();
     Linear {
-        weight: Tensor::cat(weights, 0),
+        weight: Tensor::cat(weights, 0).into(),
         bias: biases.map(|b| Tensor::cat(b, 0)),
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, activation};
 
 use crate::nn::conv::Conv2d;
 use crate::nn::norm::GroupNorm;
-use crate::weights::Vars;
+use crate::weights::{Parameters, Vars};
 
 mod attention;
 pub(super) mod blocks;
@@ -31,6 +31,8 @@ pub struct UNet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
+    /// Its weights by name, for adapters.
+    pub parameters: Parameters,
     pub config: UNetConfig,
 }
 
@@ -75,6 +77,7 @@ impl UNet {
                 .collect(),
             conv_norm_out: GroupNorm::load(&vars.at("conv_norm_out"), groups, first, eps),
             conv_out: Conv2d::load(&vars.at("conv_out"), first, config.out_channels, 3),
+            parameters: vars.parameters(),
             config,
         })
     }

@@ -15,7 +15,7 @@ use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
 use crate::nn::rms_norm::RmsNorm;
 use crate::nn::rope::Rope3d;
-use crate::weights::Vars;
+use crate::weights::{Parameters, Vars};
 
 /// `transformer/config.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -153,6 +153,8 @@ pub struct WanTransformer {
     scale_shift_table: Tensor<3>,
     proj_out: Linear,
     vace: Option<VaceBranch>,
+    /// Its weights by name, for adapters.
+    pub parameters: Parameters,
     pub config: WanTransformerConfig,
 }
 
@@ -190,6 +192,7 @@ impl WanTransformer {
                 .vace_layers
                 .is_some()
                 .then(|| VaceBranch::load(vars, &config)),
+            parameters: vars.parameters(),
             config,
         })
     }
@@ -304,10 +307,10 @@ impl PatchEmbedding {
     fn load(vars: &Vars, channels: usize, config: &WanTransformerConfig) -> Self {
         let width = config.inner_dim();
         let [t, h, w] = config.patch_size;
-        let weight: Tensor<5> = vars.get("weight", [width, channels, t, h, w]);
+        let stored = [width, channels, t, h, w];
         Self {
             linear: Linear {
-                weight: weight.flatten(1, 4),
+                weight: vars.param_as("weight", stored, [width, channels * t * h * w]),
                 bias: Some(vars.get("bias", [width])),
             },
             patch_size: config.patch_size,

@@ -530,7 +530,7 @@ impl AttentionBlock {
             let at = vars.at(name);
             let weight: Tensor<4> = at.get("weight", [output, channels, 1, 1]);
             Linear {
-                weight: weight.flatten(1, 3),
+                weight: weight.flatten(1, 3).into(),
                 bias: Some(at.get("bias", [output])),
             }
         };

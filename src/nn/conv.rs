@@ -5,12 +5,12 @@ use burn::tensor::{Tensor, module};
 
 use crate::device;
 use crate::nn::in_dtype;
-use crate::weights::Vars;
+use crate::weights::{Param, Vars};
 
 /// A 2-D convolution with bias and the same padding on all sides.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    pub weight: Tensor<4>,
+    pub weight: Param<4>,
     pub bias: Tensor<1>,
     pub stride: usize,
     pub padding: usize,
@@ -20,7 +20,7 @@ impl Conv2d {
     /// Reads a `kernel`×`kernel` convolution of stride 1 that keeps the size.
     pub fn load(vars: &Vars, input: usize, output: usize, kernel: usize) -> Self {
         Self {
-            weight: vars.get("weight", [output, input, kernel, kernel]),
+            weight: vars.param("weight", [output, input, kernel, kernel]),
             bias: vars.get("bias", [output]),
             stride: 1,
             padding: kernel / 2,
@@ -41,7 +41,10 @@ impl Conv2d {
     /// `[batch, in, height, width]` → `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
-        let (weight, bias) = (in_dtype(&self.weight, dtype), self.bias.clone().cast(dtype));
+        let (weight, bias) = (
+            in_dtype(&self.weight.value(), dtype),
+            self.bias.clone().cast(dtype),
+        );
         if device::is_cpu(&x.device()) && self.columns(&x) <= MATMUL_COLUMNS {
             return conv2d_by_matmul(x, weight, bias, self.stride, self.padding);
         }

@@ -3,12 +3,12 @@
 use burn::tensor::{Tensor, module};
 
 use crate::nn::in_dtype;
-use crate::weights::Vars;
+use crate::weights::{Param, Vars};
 
 /// `y = x Wᵀ + b`, with the weight kept `[out, in]` as PyTorch stores it.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    pub weight: Tensor<2>,
+    pub weight: Param<2>,
     pub bias: Option<Tensor<1>>,
 }
 
@@ -16,7 +16,7 @@ impl Linear {
     /// Reads `weight` and `bias`.
     pub fn load(vars: &Vars, input: usize, output: usize) -> Self {
         Self {
-            weight: vars.get("weight", [output, input]),
+            weight: vars.param("weight", [output, input]),
             bias: Some(vars.get("bias", [output])),
         }
     }
@@ -24,7 +24,7 @@ impl Linear {
     /// Reads `weight` of a layer that has no bias.
     pub fn load_no_bias(vars: &Vars, input: usize, output: usize) -> Self {
         Self {
-            weight: vars.get("weight", [output, input]),
+            weight: vars.param("weight", [output, input]),
             bias: None,
         }
     }
@@ -33,7 +33,7 @@ impl Linear {
     /// `[.., in]` → `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
-        let weight = in_dtype(&self.weight, dtype).transpose();
+        let weight = in_dtype(&self.weight.value(), dtype).transpose();
         module::linear(x, weight, self.bias.clone().map(|b| b.cast(dtype)))
     }
 }

@@ -14,7 +14,7 @@ pub mod rotary;
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::device;
-use crate::weights::vars::widen_f16;
+use crate::weights::stored::widen_f16;
 
 /// A weight in the dtype of the activations that meet it; free where it has that already.
 ///

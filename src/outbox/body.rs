@@ -38,7 +38,7 @@ pub struct Asset {
     pub sha256: String,
     pub seed: u64,
     pub index: usize,
-    pub mime_type: &'static str,
+    pub mime_type: String,
     /// Length of a video, as its file says.
     pub duration_s: Option<f64>,
 }
@@ -165,7 +165,7 @@ mod tests {
                 sha256: "ab".into(),
                 seed: 7,
                 index: 0,
-                mime_type: "image/png",
+                mime_type: "image/png".into(),
                 duration_s: None,
             }],
             error_message: None,
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_video_has_its_type_and_length() {
         let mut report = report();
-        report.assets[0].mime_type = "video/mp4";
+        report.assets[0].mime_type = "video/mp4".into();
         report.assets[0].duration_s = Some(5.0625);
         let asset = &body(CallbackFormat::Workspace, &report)["results"]["assets"][0];
         assert_eq!(asset["assetType"], "video");

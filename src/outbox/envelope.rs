@@ -23,6 +23,9 @@ pub struct Envelope {
     pub created_at_ms: u64,
     /// Tries so far.
     pub attempt: u32,
+    /// When the last try ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_at_ms: Option<u64>,
     /// The next try comes no earlier.
     pub next_at_ms: u64,
     pub state: State,
@@ -53,6 +56,7 @@ impl Envelope {
             body,
             created_at_ms: now_ms,
             attempt: 0,
+            tried_at_ms: None,
             next_at_ms: now_ms,
             state: State::Waiting,
             last_error: None,
@@ -90,8 +94,19 @@ pub fn now_ms() -> u64 {
 pub enum Which {
     /// The waiting ones whose time has come by now, in milliseconds.
     Due(u64),
-    /// All but those that are [`State::Gone`], whatever their time.
-    All,
+    /// Whatever its time, unless it is [`State::Gone`] or its last try ended at this time or later:
+    /// so that who tries all, tries each once.
+    All(u64),
+}
+
+impl Which {
+    /// Whether this envelope is wanted.
+    pub fn takes(self, envelope: &Envelope) -> bool {
+        match self {
+            Self::Due(now) => envelope.state == State::Waiting && envelope.next_at_ms <= now,
+            Self::All(now) => envelope.state != State::Gone && envelope.tried_at_ms.is_none_or(|at| at < now),
+        }
+    }
 }
 
 /// How many envelopes are in which state.

@@ -93,7 +93,9 @@ impl FolderOutbox {
             .listed()?
             .into_iter()
             .filter(|(_, hint_ms)| !matches!(which, Which::Due(now) if *hint_ms > now))
-            .filter_map(|(path, _)| Some((wanted(&read(&path)?, which)?, path)))
+            .filter_map(|(path, _)| Some((read(&path)?, path)))
+            .filter(|(envelope, _)| which.takes(envelope))
+            .map(|(envelope, path)| (envelope.next_at_ms, path))
             .collect();
         wanted.sort();
         let mut claimed = Vec::new();
@@ -112,7 +114,7 @@ impl FolderOutbox {
         let Some(lock) = Lock::try_take_existing(path)? else {
             return Ok(None);
         };
-        let Some(envelope) = read(path).filter(|e| wanted(e, which).is_some()) else {
+        let Some(envelope) = read(path).filter(|e| which.takes(e)) else {
             return Ok(None);
         };
         if held.contains_key(&envelope.webhook_id) {
@@ -165,15 +167,6 @@ impl FolderOutbox {
         }
         Ok(counts)
     }
-}
-
-/// When a wanted envelope was or is due; `None` for the others.
-fn wanted(envelope: &Envelope, which: Which) -> Option<u64> {
-    let wanted = match which {
-        Which::Due(now) => envelope.state == State::Waiting && envelope.next_at_ms <= now,
-        Which::All => envelope.state != State::Gone,
-    };
-    wanted.then_some(envelope.next_at_ms)
 }
 
 /// An envelope, or `None` for what has gone meanwhile or is none of ours.
@@ -265,7 +258,7 @@ mod tests {
     fn what_is_due_comes_out_oldest_first_and_once() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = FolderOutbox::new(folder.path().join("outbox"));
-        assert!(outbox.claim_now(Which::All, 9).unwrap().is_empty());
+        assert!(outbox.claim_now(Which::All(u64::MAX), 9).unwrap().is_empty());
         for (job, at) in [("b", 200), ("a", 100), ("later", u64::MAX / 2)] {
             outbox.put_now(&envelope(job, at)).unwrap();
         }
@@ -274,7 +267,10 @@ mod tests {
         assert_eq!(first[0], envelope("a", 100), "the body comes back byte for byte");
         let other_process = FolderOutbox::new(outbox.folder());
         assert_eq!(jobs(&other_process.claim_now(Which::Due(300), 9).unwrap()), ["b"]);
-        assert_eq!(jobs(&other_process.claim_now(Which::All, 9).unwrap()), ["later"]);
+        assert_eq!(
+            jobs(&other_process.claim_now(Which::All(u64::MAX), 9).unwrap()),
+            ["later"]
+        );
         outbox.remove_now(&first[0].webhook_id).unwrap();
         assert_eq!(outbox.counts_now().unwrap().waiting, 2);
     }
@@ -294,9 +290,14 @@ mod tests {
             [tried.clone()]
         );
         let other_process = FolderOutbox::new(folder.path());
-        assert!(other_process.claim_now(Which::All, 9).unwrap().is_empty());
+        assert!(
+            other_process
+                .claim_now(Which::All(u64::MAX), 9)
+                .unwrap()
+                .is_empty()
+        );
         drop(outbox);
-        assert_eq!(other_process.claim_now(Which::All, 9).unwrap(), [tried]);
+        assert_eq!(other_process.claim_now(Which::All(u64::MAX), 9).unwrap(), [tried]);
     }
 
     #[test]
@@ -307,7 +308,10 @@ mod tests {
         let mut again = envelope("a", 9);
         again.body.push('!');
         outbox.put_now(&again).unwrap();
-        assert_eq!(outbox.claim_now(Which::All, 9).unwrap(), [envelope("a", 5)]);
+        assert_eq!(
+            outbox.claim_now(Which::All(u64::MAX), 9).unwrap(),
+            [envelope("a", 5)]
+        );
     }
 
     #[test]
@@ -330,6 +334,6 @@ mod tests {
         };
         assert_eq!(outbox.counts_now().unwrap(), counts);
         assert_eq!(jobs(&outbox.claim_now(Which::Due(8), 9).unwrap()), ["a"]);
-        assert_eq!(jobs(&outbox.claim_now(Which::All, 9).unwrap()), ["b"]);
+        assert_eq!(jobs(&outbox.claim_now(Which::All(u64::MAX), 9).unwrap()), ["b"]);
     }
 }

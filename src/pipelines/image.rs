@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Observer;
+use super::{Lora, Observer};
 use crate::media::frames::Frame;
 use crate::registry::ModelSpec;
 
@@ -219,13 +219,6 @@ impl IpAdapterScale {
             up: BTreeMap::new(),
         }
     }
-}
-
-/// One low-rank change of the weights.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Lora {
-    pub file: PathBuf,
-    pub scale: f64,
 }
 
 /// A second denoiser for the last part of the schedule.

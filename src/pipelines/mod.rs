@@ -8,6 +8,7 @@ use anyhow::Result;
 mod digest;
 pub mod embedded;
 pub mod image;
+pub mod loras;
 pub mod mock;
 mod open;
 pub mod qwen;
@@ -16,6 +17,7 @@ pub mod video;
 pub mod wan;
 
 pub use image::{ImageOutput, ImagePipeline, ImageRequest};
+pub use loras::Lora;
 pub use open::{
     LoadOptions, clip_token_counter, model_hash, native_size_px, open, open_text, open_video,
     takes_references, token_counter, verify, weights_bytes,

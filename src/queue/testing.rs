@@ -169,7 +169,7 @@ async fn run(queue: &dyn Queue, mut claim: Claim, assets: &Path) {
 
 async fn deliver(queue: &dyn Queue, log: &Path) {
     let outbox = queue.outbox();
-    for envelope in outbox.claim(Which::All, 100).await.unwrap() {
+    for envelope in outbox.claim(Which::All(u64::MAX), 100).await.unwrap() {
         let mut log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let line = format!(
             "{} {}\n",

@@ -8,8 +8,8 @@ use crate::config::Settings;
 use crate::enhance::cache::Cache;
 use crate::registry::{Registry, Source};
 
-pub(super) fn make(runner: &mut Runner<'_>) -> Finished {
-    let report = report(&mut runner.loader, runner.registry, runner.settings);
+pub(super) fn make(runner: &mut Runner) -> Finished {
+    let report = report(&mut runner.loader, &runner.registry, &runner.settings);
     let text = serde_json::to_string_pretty(&report).expect("plain JSON");
     Finished {
         answer: Some(text),

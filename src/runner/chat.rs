@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::language::{Listener, sampling, text_model};
 use super::loader::Ability;
-use super::{Finished, Limits, Runner, Task, notes};
+use super::{Finished, Run, Runner, notes};
 use crate::enhance::prompts::SystemPrompts;
 use crate::fail;
 use crate::job::{Chat, Speaker};
@@ -16,31 +16,27 @@ use crate::policy;
 /// New tokens of an answer unless a job says otherwise.
 const MAX_NEW_TOKENS: u32 = 512;
 
-pub(super) fn make(
-    runner: &mut Runner<'_>,
-    task: &Task,
-    chat: &Chat,
-    limits: Limits<'_>,
-) -> Result<Finished> {
+pub(super) fn make(runner: &mut Runner, chat: &Chat, run: &mut Run<'_>) -> Result<Finished> {
+    let (job, spec) = (run.job, run.model()?);
     let mode = runner.settings.content_mode;
     let mut messages = messages(runner, chat)?;
-    let listener = Listener::new(runner.reporter, task, limits, mode);
-    let mut loading = |event: Event| listener.event(&event);
-    let (loaded, load_time) = runner.loader.get(task.model(), Ability::Text, &mut loading)?;
-    let model = text_model(&mut loaded.pipeline, task.model())?;
+    let listener = Listener::new(&mut run.progress, mode);
+    let mut loading = |event: Event| listener.event(event);
+    let (loaded, load_time) = runner.loader.get(spec, Ability::Text, &mut loading)?;
+    let model = text_model(&mut loaded.pipeline, spec)?;
     let max_new_tokens = chat.answering.max_tokens.unwrap_or(MAX_NEW_TOKENS) as usize;
-    let mut notes = notes(task);
+    let mut notes = notes(job);
     drop_oldest(&*model, &mut messages, max_new_tokens, &mut notes)?;
 
     let request = TextRequest {
         messages,
-        sampling: sampling(&chat.answering, task.model())?,
-        seed: task.job.seeds[0],
+        sampling: sampling(&chat.answering, spec)?,
+        seed: job.seeds[0],
         max_new_tokens,
     };
     let asked: Vec<&str> = request.messages.iter().map(|m| m.content.as_str()).collect();
     let mut written = String::new();
-    listener.event(&Event::Stage("answer"))?;
+    listener.event(Event::Stage("answer"))?;
     let output = model.generate(&request, &mut |piece| {
         written.push_str(piece);
         listener.text(&asked, &written)
@@ -48,7 +44,7 @@ pub(super) fn make(
     let response = output.text.trim();
     if response.is_empty() {
         fail!(
-            BadOutput, "model `{}` gave an empty answer", task.model().name;
+            BadOutput, "model `{}` gave an empty answer", spec.name;
             "try another seed or a temperature above 0, or rephrase the newest turn"
         );
     }
@@ -88,7 +84,7 @@ fn finish_reason(reason: FinishReason) -> Value {
 }
 
 /// The turns as the model takes them, behind the job's or the operator's system message.
-fn messages(runner: &Runner<'_>, chat: &Chat) -> Result<Vec<Message>> {
+fn messages(runner: &Runner, chat: &Chat) -> Result<Vec<Message>> {
     let role = |speaker| match speaker {
         Speaker::System => Role::System,
         Speaker::User => Role::User,

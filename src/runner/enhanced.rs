@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::language::{FromLoader, Listener, sampling};
-use super::{Finished, Limits, Runner, Strain, Task, notes, video};
+use super::{Finished, Run, Runner, notes, video};
 use crate::enhance::{self, EnhanceRequest, Enhancement, Enhancer, ModelSource, default_sampling};
-use crate::job::{Enhancing, Video, Work};
+use crate::job::{Enhancing, Job, Video, Work};
 use crate::pipelines::{self, Event};
 use crate::policy;
 use crate::registry::ModelSpec;
@@ -17,14 +17,9 @@ use crate::registry::ModelSpec;
 const GIVEN: &str = "given";
 
 /// The job whose result is a better prompt.
-pub(super) fn prompt(
-    runner: &mut Runner<'_>,
-    task: &Task,
-    enhancing: &Enhancing,
-    limits: Limits<'_>,
-) -> Result<Finished> {
-    let enhancement = enhance(runner, task, enhancing, false, limits)?;
-    let mut notes = notes(task);
+pub(super) fn prompt(runner: &mut Runner, enhancing: &Enhancing, run: &mut Run<'_>) -> Result<Finished> {
+    let enhancement = enhance(runner, enhancing, false, run)?;
+    let mut notes = notes(run.job);
     notes.extend(enhancement.notes.iter().cloned());
     let mut metadata = fields(&enhancement, enhancing.legacy_names);
     metadata.insert("response".into(), json!(enhancement.enhanced_prompt));
@@ -44,26 +39,24 @@ pub(super) fn prompt(
 /// The job that enhances its prompt and then draws. The language model stays loaded only if there is
 /// room for it beside the one that draws: the loader's budget sees to that.
 pub(super) fn enhanced_video(
-    runner: &mut Runner<'_>,
-    task: &Task,
+    runner: &mut Runner,
     (enhancing, asked): (&Enhancing, &Video),
-    limits: Limits<'_>,
-    strain: &Strain,
+    run: &mut Run<'_>,
 ) -> Result<Finished> {
     if let Some(known) = &enhancing.known {
-        let mut finished = video::make(runner, task, asked, limits, strain)?;
+        let mut finished = video::make(runner, run.job, asked, run)?;
         finished.metadata.extend(given(&enhancing.prompt, known));
         return Ok(finished);
     }
     let has_reference = !asked.references.is_empty();
-    let enhancement = enhance(runner, task, enhancing, has_reference, limits)?;
+    let enhancement = enhance(runner, enhancing, has_reference, run)?;
     let mut enhanced = asked.clone();
     enhanced.diffusion.prompt = enhancement.enhanced_prompt.clone();
-    let mut task = task.clone();
-    task.job.spec.enhanced_prompt = Some(enhancement.enhanced_prompt.clone());
-    task.job.notes.extend(enhancement.notes.iter().cloned());
-    task.job.work = Work::Video(enhanced.clone());
-    let mut finished = video::make(runner, &task, &enhanced, limits, strain)?;
+    let mut job = run.job.clone();
+    job.spec.enhanced_prompt = Some(enhancement.enhanced_prompt.clone());
+    job.notes.extend(enhancement.notes.iter().cloned());
+    job.work = Work::Video(enhanced.clone());
+    let mut finished = video::make(runner, &job, &enhanced, run)?;
     finished.timings.insert("enhance", time(&enhancement));
     finished
         .metadata
@@ -77,24 +70,23 @@ fn time(enhancement: &Enhancement) -> Duration {
 
 /// Runs the service and judges what came of it.
 fn enhance(
-    runner: &mut Runner<'_>,
-    task: &Task,
+    runner: &mut Runner,
     enhancing: &Enhancing,
     has_reference: bool,
-    limits: Limits<'_>,
+    run: &mut Run<'_>,
 ) -> Result<Enhancement> {
     let mode = runner.settings.content_mode;
-    let enhancer = Enhancer::of(runner.settings, pipelines::clip_token_counter()?);
-    let spec = language_model(runner, task, enhancing);
-    let request = request(task, enhancing, spec.as_ref())?;
-    let listener = Listener::new(runner.reporter, task, limits, mode);
-    listener.event(&Event::Stage("enhance"))?;
+    let enhancer = Enhancer::of(&runner.settings, pipelines::clip_token_counter()?);
+    let spec = language_model(runner, run.job, enhancing);
+    let request = request(run.job, enhancing, spec.as_ref())?;
+    let listener = Listener::new(&mut run.progress, mode);
+    listener.event(Event::Stage("enhance"))?;
     let mut written = String::new();
     let mut reading = |piece: &str| {
         written.push_str(piece);
         listener.text(&[&enhancing.prompt], &written)
     };
-    let mut loading = |event: Event| listener.event(&event);
+    let mut loading = |event: Event| listener.event(event);
     let enhancement = match &spec {
         Some(spec) => {
             let mut model = FromLoader {
@@ -108,9 +100,9 @@ fn enhance(
         None => enhancer.enhance(None, &request, &mut reading)?,
     };
     // The model's being stopped counts as its failure above; the job's being stopped does not.
-    limits.check()?;
+    run.progress.check()?;
     for note in &enhancement.notes {
-        runner.reporter.note(&format!("job {}: {note}", task.job.id));
+        run.progress.note(note);
     }
     let system_prompt = enhancing.answering.system_prompt.as_deref().unwrap_or_default();
     let texts = [
@@ -123,9 +115,9 @@ fn enhance(
 }
 
 /// The job's own model, or the one that is routed to enhancement.
-fn language_model(runner: &Runner<'_>, task: &Task, enhancing: &Enhancing) -> Option<ModelSpec> {
-    match &task.job.work {
-        Work::Enhance(_) => task.model.clone(),
+fn language_model(runner: &Runner, job: &Job, enhancing: &Enhancing) -> Option<ModelSpec> {
+    match &job.work {
+        Work::Enhance(_) => job.model.clone(),
         _ => enhancing
             .model
             .as_deref()
@@ -134,7 +126,7 @@ fn language_model(runner: &Runner<'_>, task: &Task, enhancing: &Enhancing) -> Op
     }
 }
 
-fn request(task: &Task, enhancing: &Enhancing, spec: Option<&ModelSpec>) -> Result<EnhanceRequest> {
+fn request(job: &Job, enhancing: &Enhancing, spec: Option<&ModelSpec>) -> Result<EnhanceRequest> {
     let answering = &enhancing.answering;
     let sampling = match spec {
         Some(spec) => sampling(answering, spec)?,
@@ -146,8 +138,8 @@ fn request(task: &Task, enhancing: &Enhancing, spec: Option<&ModelSpec>) -> Resu
         system_prompt: answering.system_prompt.clone(),
         sampling: Some(sampling),
         // A drawn seed is for the picture: the same prompt shall find its answer in the cache.
-        seed: match task.job.seeds.first() {
-            Some(&seed) if !task.job.seed_drawn => seed,
+        seed: match job.seeds.first() {
+            Some(&seed) if !job.seed_drawn => seed,
             _ => 0,
         },
         max_new_tokens: max_new_tokens.unwrap_or(enhance::MAX_NEW_TOKENS),

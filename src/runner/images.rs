@@ -4,36 +4,25 @@ use anyhow::Result;
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Limits, Runner, Strain, Task, notes};
+use super::{Finished, Run, Runner, notes};
 use crate::fail;
-use crate::job::{Format, Images};
+use crate::job::{Format, Images, Job};
 use crate::media::frames::Frame;
-use crate::media::manifest::{Made, Manifest, ModelRecord, Output};
+use crate::media::manifest::{Made, Manifest, ModelRecord, Output, frames_sha256};
 use crate::media::png;
 use crate::pipelines::{Event, ImageOutput, ImageRequest};
 use crate::registry::Source;
 
-pub(super) fn make(
-    runner: &mut Runner<'_>,
-    task: &Task,
-    images: &Images,
-    limits: Limits<'_>,
-    strain: &Strain,
-) -> Result<Finished> {
-    let reporter = &mut *runner.reporter;
-    let mut observer = |event: Event| {
-        reporter.event(&task.job.id, &event);
-        limits.check()
-    };
-    let (loaded, load_time) = runner.loader.get(task.model(), Ability::Image, &mut observer)?;
+pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> Result<Finished> {
+    let (job, model) = (run.job, run.model()?);
+    let strain = &run.strain;
+    let progress = &mut run.progress;
+    let mut observer = |event: Event| progress.observe(event);
+    let (loaded, load_time) = runner.loader.get(model, Ability::Image, &mut observer)?;
     let Pipeline::Image(pipeline) = &mut loaded.pipeline else {
-        fail!(
-            Internal,
-            "model `{}` was not loaded for pictures",
-            task.model().name
-        );
+        fail!(Internal, "model `{}` was not loaded for pictures", model.name);
     };
-    let seeds = &task.job.seeds;
+    let seeds = &job.seeds;
     let mut parts = seeds.chunks(strain.batch.unwrap_or(seeds.len()));
     let mut output =
         pipeline.text_to_image(&request(parts.next().unwrap_or(seeds), images), &mut observer)?;
@@ -46,13 +35,13 @@ pub(super) fn make(
     }
     output.notes.extend(strain.notes.iter().cloned());
     check_frames(seeds, &output.frames)?;
-    let manifest = manifest(task, loaded, &output);
+    let manifest = manifest(job, loaded, &output);
     let mut timings = output.timings;
     timings.extend(load_time.map(|time| ("load", time)));
     let (assets, store_time) = store::timed(|| {
-        let encoded = encode(task, &manifest, &output.frames)?;
-        store::check_golden(task, &output.frames[0])?;
-        store::store(task, encoded)
+        let encoded = encode(job, &manifest, &output.frames)?;
+        store::check_golden(job, &output.frames[0], run.folder)?;
+        store::store(run.folder, encoded)
     })?;
     timings.insert("store", store_time);
     Ok(Finished {
@@ -103,21 +92,21 @@ pub(super) fn check_frames(seeds: &[u64], frames: &[Frame]) -> Result<()> {
 }
 
 /// Which weights a result is attributed to.
-pub(super) fn model_record(task: &Task, loaded: &Loaded) -> ModelRecord {
+pub(super) fn model_record(job: &Job, loaded: &Loaded) -> ModelRecord {
     ModelRecord {
-        name: task.model().name.clone(),
+        name: job.model_name().unwrap_or_default().into(),
         hash: loaded.hash.clone(),
-        embedded: task.model().source == Source::Embedded,
+        embedded: job.model.as_ref().is_some_and(|m| m.source == Source::Embedded),
     }
 }
 
-fn manifest(task: &Task, loaded: &Loaded, output: &ImageOutput) -> Manifest {
-    let mut notes = notes(task);
+fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput) -> Manifest {
+    let mut notes = notes(job);
     notes.extend(output.notes.iter().cloned());
-    let outputs = output.frames.iter().zip(&task.job.seeds).enumerate();
+    let outputs = output.frames.iter().zip(&job.seeds).enumerate();
     Manifest::new(Made {
-        job: &task.job,
-        model: model_record(task, loaded),
+        job,
+        model: model_record(job, loaded),
         scheduler: &output.scheduler,
         effective_steps: output.effective_steps,
         prompt_tokens: &output.prompt_tokens,
@@ -126,27 +115,29 @@ fn manifest(task: &Task, loaded: &Loaded, output: &ImageOutput) -> Manifest {
         outputs: outputs
             .map(|(index, (frame, &seed))| Output::of(index, seed, std::slice::from_ref(frame)))
             .collect(),
+        references: Vec::new(),
         notes,
     })
 }
 
 /// One PNG per frame, each with the manifest and its own parameters.
-pub(super) fn encode(task: &Task, manifest: &Manifest, frames: &[Frame]) -> Result<Vec<Encoded>> {
+pub(super) fn encode(job: &Job, manifest: &Manifest, frames: &[Frame]) -> Result<Vec<Encoded>> {
     let json = manifest.to_json();
-    let limit = task.job.kind.limit_bytes;
+    let limit = job.kind.limit_bytes;
     frames
         .iter()
         .enumerate()
         .map(|(index, frame)| {
             // The frames of a video share its seed.
-            let output = index.min(task.job.seeds.len() - 1);
+            let output = index.min(job.seeds.len() - 1);
             let texts = png::Texts {
                 manifest: &json,
                 parameters: &manifest.parameters(output),
             };
             Ok(Encoded {
                 bytes: png::encode(frame, &texts, limit)?,
-                seed: task.job.seeds[output],
+                pixels_sha256: frames_sha256(std::slice::from_ref(frame)),
+                seed: job.seeds[output],
                 format: Format::Png,
                 duration_s: None,
             })

@@ -5,15 +5,13 @@ use std::cell::RefCell;
 use anyhow::Result;
 
 use super::loader::{Ability, Loader, Pipeline};
-use super::{Limits, Task};
+use super::progress::Progress;
 use crate::config::ContentMode;
 use crate::enhance::{Identity, ModelSource, default_sampling};
 use crate::fail;
 use crate::job::Answering;
 use crate::pipelines::qwen::{Sampling, TextModel};
 use crate::pipelines::{Event, Observer};
-use crate::policy;
-use crate::progress::Reporter;
 use crate::registry::{ModelFamily, ModelSpec, Source};
 
 /// A model of the loader, as the enhancement service wants it.
@@ -76,44 +74,31 @@ pub(super) fn sampling(answering: &Answering, spec: &ModelSpec) -> Result<Sampli
     Ok(sampling)
 }
 
-/// The reporter of a job that tells of loading and of running text, each by an observer of its own.
-pub(super) struct Listener<'r> {
-    reporter: RefCell<&'r mut Reporter>,
-    job_id: &'r str,
-    limits: Limits<'r>,
+/// Tells of loading and of running text, each from a function of its own.
+pub(super) struct Listener<'r, 'p> {
+    progress: RefCell<&'r mut Progress<'p>>,
     mode: ContentMode,
 }
 
-impl<'r> Listener<'r> {
-    pub fn new(reporter: &'r mut Reporter, task: &'r Task, limits: Limits<'r>, mode: ContentMode) -> Self {
+impl<'r, 'p> Listener<'r, 'p> {
+    pub fn new(progress: &'r mut Progress<'p>, mode: ContentMode) -> Self {
         Self {
-            reporter: RefCell::new(reporter),
-            job_id: &task.job.id,
-            limits,
+            progress: RefCell::new(progress),
             mode,
         }
     }
 
     /// # Errors
     /// When the job has to stop.
-    pub fn event(&self, event: &Event) -> Result<()> {
-        self.reporter.borrow_mut().event(self.job_id, event);
-        self.limits.check()
+    pub fn event(&self, event: Event) -> Result<()> {
+        self.progress.borrow_mut().observe(event)
     }
 
-    /// Shows the text written so far; what the content rules would refuse beside `asked` is not
-    /// shown on the way either.
+    /// The text written so far, in answer to `asked`.
     ///
     /// # Errors
     /// When the job has to stop.
     pub fn text(&self, asked: &[&str], written: &str) -> Result<()> {
-        let mut reporter = self.reporter.borrow_mut();
-        if reporter.draws() {
-            let texts: Vec<&str> = asked.iter().copied().chain([written]).collect();
-            if policy::check(&texts, self.mode, false).is_ok() {
-                reporter.writing(written);
-            }
-        }
-        self.limits.check()
+        self.progress.borrow_mut().text(asked, written, self.mode)
     }
 }

@@ -4,32 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Finished, Task, notes};
-use crate::job::{Family, JobSpec, Output};
-use crate::outbox::body::{Asset, Report, Status, error_record};
-
-/// The report for one status of a job.
-pub fn report(
-    task: &Task,
-    status: Status,
-    assets: &[Asset],
-    error: Option<&anyhow::Error>,
-    metadata: Map<String, Value>,
-) -> Report {
-    Report {
-        job_id: task.job.id.clone(),
-        user_id: task.job.spec.user_id.clone(),
-        status,
-        assets: assets.to_vec(),
-        error_message: error.map(|e| format!("{e:#}")),
-        metadata,
-    }
-}
+use super::{Finished, notes};
+use crate::job::{Family, Job, JobSpec, Output};
+use crate::outcome::{Asset, Failure};
 
 /// Names under which only this program speaks.
 const OURS: &[&str] = &[
     "error",
     "outputs",
+    "references",
+    "spec_sha256",
     "manifest",
     "timings",
     "generation_time",
@@ -82,11 +66,11 @@ fn producers_own(spec: &JobSpec) -> Map<String, Value> {
 }
 
 /// What is settled before any work: the producer's own fields, then ours over them.
-pub fn begun(task: &Task) -> Map<String, Value> {
-    let job = &task.job;
+pub fn begun(job: &Job) -> Map<String, Value> {
     let mut metadata = producers_own(&job.spec);
     metadata.insert("job_type".into(), json!(job.type_name));
-    if let Some(model) = &job.model {
+    metadata.insert("spec_sha256".into(), json!(job.spec_sha256));
+    if let Some(model) = job.model_name() {
         metadata.insert("model".into(), json!(model));
     }
     if !job.seeds.is_empty() {
@@ -125,14 +109,14 @@ pub fn begun(task: &Task) -> Map<String, Value> {
         );
         metadata.insert("enhancement_strategy".into(), json!("none"));
     }
-    metadata.insert("notes".into(), json!(notes(task)));
+    metadata.insert("notes".into(), json!(notes(job)));
     metadata.insert("ignored".into(), json!(job.ignored));
     metadata
 }
 
 /// What a finished job adds.
-pub(super) fn completed(task: &Task, finished: &Finished, time: Duration) -> Map<String, Value> {
-    let mut metadata = begun(task);
+pub(super) fn completed(job: &Job, finished: &Finished, time: Duration) -> Map<String, Value> {
+    let mut metadata = begun(job);
     metadata.insert("generation_time".into(), seconds(time));
     let stages: Map<String, Value> = finished
         .timings
@@ -147,12 +131,19 @@ pub(super) fn completed(task: &Task, finished: &Finished, time: Duration) -> Map
         metadata.insert("device".into(), json!(manifest.device));
         metadata.insert("dtype".into(), json!(manifest.dtype));
         metadata.insert("notes".into(), json!(manifest.notes));
-        let outputs: Vec<Value> = finished.assets.iter().map(output).collect();
-        metadata.insert("outputs".into(), outputs.into());
+        if !manifest.references.is_empty() {
+            metadata.insert("references".into(), json!(manifest.references));
+        }
+        metadata.insert("outputs".into(), outputs(&finished.assets));
         metadata.insert("manifest".into(), json!(manifest));
     }
     metadata.extend(finished.metadata.clone());
     metadata
+}
+
+/// What is said of each file.
+pub fn outputs(assets: &[Asset]) -> Value {
+    assets.iter().map(output).collect()
 }
 
 fn output(asset: &Asset) -> Value {
@@ -165,10 +156,10 @@ fn output(asset: &Asset) -> Value {
 }
 
 /// What a failed job adds.
-pub fn failed(task: &Task, error: &anyhow::Error, time: Duration) -> Map<String, Value> {
-    let mut metadata = begun(task);
+pub fn failed(job: &Job, error: &anyhow::Error, time: Duration) -> Map<String, Value> {
+    let mut metadata = begun(job);
     metadata.insert("generation_time".into(), seconds(time));
-    metadata.insert("error".into(), error_record(error));
+    metadata.insert("error".into(), json!(Failure::of(error)));
     metadata
 }
 
@@ -198,6 +189,6 @@ pub fn refused(spec: &JobSpec, error: &anyhow::Error) -> Map<String, Value> {
     }
     metadata.insert("notes".into(), json!(spec.notes));
     metadata.insert("ignored".into(), json!(spec.ignored));
-    metadata.insert("error".into(), error_record(error));
+    metadata.insert("error".into(), json!(Failure::of(error)));
     metadata
 }

@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::sync::Mutex;
 
 use crate::error::{Error, ErrorKind};
-use crate::progress::stderr_line;
+use crate::text::stderr_line;
 
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 

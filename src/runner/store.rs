@@ -1,19 +1,21 @@
 //! From encoded files to stored ones: all of a job's or none.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Task;
-use crate::files::{remove_if_there, sha256_hex, with_suffix, write_whole};
-use crate::job::Format;
+use super::{inputs, output_name};
+use crate::files::{Existing, remove_if_there, sha256_hex, write_whole};
+use crate::job::{Format, Job};
 use crate::media::frames::Frame;
 use crate::media::golden;
-use crate::outbox::body::Asset;
+use crate::outcome::Asset;
 
 /// One file's content, ready to be written.
 pub(super) struct Encoded {
     pub bytes: Vec<u8>,
+    pub pixels_sha256: String,
     pub seed: u64,
     pub format: Format,
     /// Length of a video, as its encoded form says.
@@ -26,38 +28,43 @@ pub(super) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)
     Ok((work()?, start.elapsed()))
 }
 
+/// The name of the picture that shows how an output differs from the expected one.
+pub const DIFFERENCE: &str = "difference.png";
+
 /// # Errors
-/// `GoldenMismatch` when the job names a picture that `frame` does not match.
-pub(super) fn check_golden(task: &Task, frame: &Frame) -> Result<()> {
-    let Some((expect, expected)) = &task.golden else {
+/// `GoldenMismatch` when the job names a picture that `frame` does not match; then the difference
+/// lies in `folder`.
+pub(super) fn check_golden(job: &Job, frame: &Frame, folder: &Path) -> Result<()> {
+    let (Some(expect), Some(input)) = (&job.spec.expect, job.input("expect.image")) else {
         return Ok(());
     };
-    let difference = with_suffix(&task.plan.assets[0].path, ".difference").with_extension("png");
-    golden::check(expect, expected, frame, &difference)
+    let expected = inputs::picture(input)?.frame;
+    let difference = job.difference.clone().unwrap_or_else(|| folder.join(DIFFERENCE));
+    golden::check(&input.source, expect.min_psnr, &expected, frame, &difference)
 }
 
-/// Writes every file at its planned place; a failure half-way takes the written ones back.
+/// Writes every file into `folder`; a failure half-way takes the written ones back.
 ///
 /// # Errors
 /// As [`write_whole`].
-pub(super) fn store(task: &Task, files: Vec<Encoded>) -> Result<Vec<Asset>> {
-    let places = &task.plan.assets;
-    assert_eq!(files.len(), places.len(), "one planned place per file");
-    let mut assets = Vec::new();
-    for (index, (file, place)) in files.iter().zip(places).enumerate() {
-        if let Err(error) = write_whole(&place.path, &file.bytes, place.existing) {
-            for written in &places[..index] {
+pub(super) fn store(folder: &Path, files: Vec<Encoded>) -> Result<Vec<Asset>> {
+    let mut assets: Vec<Asset> = Vec::new();
+    for (index, file) in files.into_iter().enumerate() {
+        let path = folder.join(output_name(index, file.format));
+        if let Err(error) = write_whole(&path, &file.bytes, Existing::Replace) {
+            for written in &assets {
                 remove_if_there(&written.path)?;
             }
             return Err(error);
         }
         assets.push(Asset {
-            path: place.path.display().to_string(),
+            path,
             bytes: file.bytes.len() as u64,
             sha256: sha256_hex(&file.bytes),
+            pixels_sha256: Some(file.pixels_sha256),
             seed: file.seed,
             index,
-            mime_type: file.format.mime_type(),
+            mime_type: file.format.mime_type().into(),
             duration_s: file.duration_s,
         });
     }

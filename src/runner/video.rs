@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Limits, Runner, Strain, Task, images, notes};
+use super::{Finished, Run, Runner, images, inputs, notes};
 use crate::fail;
-use crate::job::{Format, Output as Kind, Video};
+use crate::job::{Format, Job, Output as Kind, Video};
 use crate::media;
 use crate::media::frames::Frame;
-use crate::media::manifest::{Made, Manifest, Output};
+use crate::media::manifest::{Made, Manifest, Output, ReferenceRecord, frames_sha256};
 use crate::media::png::Texts;
 use crate::media::read::Probe;
 use crate::media::video::{Fps, VideoFormat, VideoSettings};
-use crate::pipelines::{Event, VideoOutput, VideoRequest};
+use crate::pipelines::{Event, References, VideoOutput, VideoRequest};
 
 /// What came out for all seeds of a job.
 struct Rendered {
@@ -28,31 +28,21 @@ struct Rendered {
     facts: VideoOutput,
 }
 
-pub(super) fn make(
-    runner: &mut Runner<'_>,
-    task: &Task,
-    video: &Video,
-    limits: Limits<'_>,
-    strain: &Strain,
-) -> Result<Finished> {
-    let reporter = &mut *runner.reporter;
-    let mut observer = |event: Event| {
-        reporter.event(&task.job.id, &event);
-        limits.check()
-    };
-    let (loaded, load_time) = runner.loader.get(task.model(), Ability::Video, &mut observer)?;
+pub(super) fn make(runner: &mut Runner, job: &Job, video: &Video, run: &mut Run<'_>) -> Result<Finished> {
+    let model = run.model()?;
+    let (references, records) = inputs::of_video(job, video)?;
+    let strain = &run.strain;
+    let progress = &mut run.progress;
+    let mut observer = |event: Event| progress.observe(event);
+    let (loaded, load_time) = runner.loader.get(model, Ability::Video, &mut observer)?;
     let Pipeline::Video(pipeline) = &mut loaded.pipeline else {
-        fail!(
-            Internal,
-            "model `{}` was not loaded for videos",
-            task.model().name
-        );
+        fail!(Internal, "model `{}` was not loaded for videos", model.name);
     };
     let mut rendered: Option<Rendered> = None;
-    for &seed in &task.job.seeds {
+    for &seed in &job.seeds {
         let request = VideoRequest {
             vae_tiling: video.vae_tiling || strain.vae_tiling,
-            ..request(task, video, seed)
+            ..request(video, &references, seed)
         };
         let mut output = pipeline.text_to_video(&request, &mut observer)?;
         output.notes.extend(strain.notes.iter().cloned());
@@ -72,31 +62,26 @@ pub(super) fn make(
         fail!(Internal, "a job without seeds");
     };
     *rendered.timings.entry("load").or_default() += load_time.unwrap_or_default();
-    let manifest = manifest(task, loaded, &rendered);
-    reporter_stage(runner, task)?;
-    finish(task, video, rendered, manifest, limits)
-}
-
-/// Encoding is a stage of its own: minutes may lie between it and the last step.
-fn reporter_stage(runner: &mut Runner<'_>, task: &Task) -> Result<()> {
-    runner.reporter.event(&task.job.id, &Event::Stage("store"));
-    runner.check_stop()
+    let manifest = manifest(job, loaded, &rendered, records);
+    // A stage of its own: minutes may lie between encoding and the last step.
+    observer(Event::Stage("store"))?;
+    finish(job, video, rendered, manifest, run)
 }
 
 fn finish(
-    task: &Task,
+    job: &Job,
     video: &Video,
     rendered: Rendered,
     manifest: Manifest,
-    limits: Limits<'_>,
+    run: &Run<'_>,
 ) -> Result<Finished> {
     let mut metadata = Map::new();
     metadata.insert("reference_mode".into(), json!(video.references.mode()));
     let (assets, store_time) = store::timed(|| {
-        store::check_golden(task, &rendered.clips[0][0])?;
-        let files = encode(task, video, &rendered, &manifest, &mut metadata)?;
-        limits.check()?;
-        store::store(task, files)
+        store::check_golden(job, &rendered.clips[0][0], run.folder)?;
+        let files = encode(job, video, &rendered, &manifest, &mut metadata)?;
+        run.progress.check()?;
+        store::store(run.folder, files)
     })?;
     let mut timings = rendered.timings;
     timings.insert("store", store_time);
@@ -110,7 +95,7 @@ fn finish(
 }
 
 /// The request in the pipeline's words.
-fn request(task: &Task, video: &Video, seed: u64) -> VideoRequest {
+fn request(video: &Video, references: &References, seed: u64) -> VideoRequest {
     let d = &video.diffusion;
     VideoRequest {
         prompt: d.prompt.clone(),
@@ -123,7 +108,7 @@ fn request(task: &Task, video: &Video, seed: u64) -> VideoRequest {
         height_px: d.height as usize,
         scheduler: d.scheduler.clone(),
         flow_shift: video.flow_shift,
-        references: task.references.clone(),
+        references: references.clone(),
         vae_tiling: video.vae_tiling,
     }
 }
@@ -148,14 +133,14 @@ fn check_frames(video: &Video, seed: u64, frames: &[Frame]) -> Result<()> {
     Ok(())
 }
 
-fn manifest(task: &Task, loaded: &Loaded, rendered: &Rendered) -> Manifest {
+fn manifest(job: &Job, loaded: &Loaded, rendered: &Rendered, references: Vec<ReferenceRecord>) -> Manifest {
     let facts = &rendered.facts;
-    let mut notes = notes(task);
+    let mut notes = notes(job);
     notes.extend(facts.notes.iter().cloned());
-    let outputs = rendered.clips.iter().zip(&task.job.seeds).enumerate();
+    let outputs = rendered.clips.iter().zip(&job.seeds).enumerate();
     Manifest::new(Made {
-        job: &task.job,
-        model: images::model_record(task, loaded),
+        job,
+        model: images::model_record(job, loaded),
         scheduler: &facts.scheduler,
         effective_steps: facts.effective_steps,
         prompt_tokens: &[vec![facts.prompt_tokens]],
@@ -164,22 +149,23 @@ fn manifest(task: &Task, loaded: &Loaded, rendered: &Rendered) -> Manifest {
         outputs: outputs
             .map(|(index, (clip, &seed))| Output::of(index, seed, clip))
             .collect(),
+        references,
         notes,
     })
 }
 
 /// The files of a job; what is said of a video's length is read from its encoded form.
 fn encode(
-    task: &Task,
+    job: &Job,
     video: &Video,
     rendered: &Rendered,
     manifest: &Manifest,
     metadata: &mut Map<String, Value>,
 ) -> Result<Vec<Encoded>> {
     let format = video.diffusion.format;
-    if task.job.kind.output == Kind::Png {
+    if job.kind.output == Kind::Png {
         let pictures: Vec<Frame> = rendered.clips.iter().flatten().cloned().collect();
-        return images::encode(task, manifest, &pictures);
+        return images::encode(job, manifest, &pictures);
     }
     let clip = &rendered.clips[0];
     metadata.insert("fps".into(), json!(video.fps));
@@ -188,18 +174,18 @@ fn encode(
         fail!(Internal, "a video as {}", format.name());
     };
     if container == VideoFormat::PngFrames {
-        return images::encode(task, manifest, clip);
+        return images::encode(job, manifest, clip);
     }
     let settings = VideoSettings {
         format: container,
         fps: Fps::new(video.fps)?,
-        crf: task.job.kind.crf,
+        crf: job.kind.crf,
     };
     let texts = Texts {
         manifest: &manifest.to_json(),
         parameters: &manifest.parameters(0),
     };
-    let bytes = media::video::encode(clip, &settings, &texts, task.job.kind.limit_bytes)?;
+    let bytes = media::video::encode(clip, &settings, &texts, job.kind.limit_bytes)?;
     let probe = media::read::probe_bytes(&bytes)?;
     check_probe(clip, &probe)?;
     metadata.insert("fps".into(), json!(probe.fps));
@@ -207,7 +193,8 @@ fn encode(
     metadata.insert("duration_seconds".into(), json!(probe.duration_s));
     Ok(vec![Encoded {
         bytes,
-        seed: task.job.seeds[0],
+        pixels_sha256: frames_sha256(clip),
+        seed: job.seeds[0],
         format,
         duration_s: Some(probe.duration_s),
     }])

@@ -2,32 +2,41 @@
 //!
 //! Only the keys that the file states are kept; each scheduler reads the ones its diffusers class
 //! has, with that class's defaults. So a change of class carries exactly what
-//! `OtherScheduler.from_config(pipe.scheduler.config)` carries.
+//! `OtherScheduler.from_config(pipe.scheduler.config)` carries. What was chosen instead lies beside
+//! them as typed values, so that a file's word and a user's word stay apart.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use super::names::{self, Curve, Family};
+use super::curves::Curve;
+use super::names::{self, Choice, Family};
+use super::prediction::Prediction;
+use super::settings::{CurveFields, Given};
+use super::spacing::Spacing;
 use crate::error::{Error, ErrorKind};
 
-const CLASSES: &[&str] = &[
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "DDIMScheduler",
-    "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler",
-    "LCMScheduler",
-    "FlowMatchEulerDiscreteScheduler",
-];
-
-/// A scheduler's class and the settings that its file states.
+/// A scheduler's class and the settings that its file states, with what was chosen in their place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerConfig {
     /// The file, for messages.
-    origin: String,
+    pub(super) origin: String,
     class_name: String,
-    fields: Map<String, Value>,
+    /// The fields of the file.
+    pub(super) stated: Map<String, Value>,
+    pub(super) chosen: Chosen,
+}
+
+/// What was chosen; `None` leaves it to the file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Chosen {
+    pub family: Option<Family>,
+    pub curve: Option<Curve>,
+    pub spacing: Option<Spacing>,
+    pub prediction: Option<Prediction>,
+    pub rescale_zero_snr: Option<bool>,
+    pub eta: Option<f64>,
+    pub flow_shift: Option<f64>,
+    pub given: Option<Given>,
 }
 
 impl SchedulerConfig {
@@ -40,13 +49,14 @@ impl SchedulerConfig {
     /// `Config` if the text is not JSON or `_class_name` is missing.
     pub fn from_json(origin: &str, json: &[u8]) -> Result<Self> {
         let text = std::str::from_utf8(json).map_err(|e| bad(origin, &format!("not UTF-8: {e}")))?;
-        let mut fields: Map<String, Value> = serde_json::from_str(&quote_infinities(text))
+        let mut stated: Map<String, Value> = serde_json::from_str(&quote_infinities(text))
             .map_err(|e| bad(origin, &format!("not a JSON object: {e}")))?;
-        match fields.remove("_class_name") {
+        match stated.remove("_class_name") {
             Some(Value::String(class_name)) => Ok(Self {
                 origin: origin.to_string(),
                 class_name,
-                fields,
+                stated,
+                chosen: Chosen::default(),
             }),
             Some(other) => Err(bad(origin, &format!("_class_name is {other}; it must be a string")).into()),
             None => Err(bad(origin, "_class_name is missing").into()),
@@ -71,24 +81,42 @@ impl SchedulerConfig {
         Self::from_json("the built-in SDXL scheduler configuration", json).expect("valid by test")
     }
 
-    /// The diffusers class, `EulerDiscreteScheduler` and the like.
+    /// The diffusers class, `EulerDiscreteScheduler` and the like; our name where it has none.
     pub fn class_name(&self) -> &str {
-        &self.class_name
+        match self.chosen.family {
+            Some(family) => family.class_name(),
+            None => &self.class_name,
+        }
     }
 
     /// True for models trained by flow matching (WAN), which need flow schedulers.
     pub fn is_flow(&self) -> bool {
+        if let Some(family) = self.chosen.family {
+            return family.is_flow();
+        }
         self.class_name.starts_with("FlowMatch")
-            || self.fields.get("prediction_type").and_then(Value::as_str) == Some("flow_prediction")
-            || self.fields.get("use_flow_sigmas").and_then(Value::as_bool) == Some(true)
+            || self.stated_text("prediction_type") == Some("flow_prediction")
+            || self.stated.get("use_flow_sigmas").and_then(Value::as_bool) == Some(true)
     }
 
-    /// The same model with another scheduler: its class and sigma options change, the model's own
+    /// The sampler that runs; `None` for a class of diffusers that is not built.
+    pub(super) fn family(&self) -> Option<Family> {
+        let sde = self.stated_text("algorithm_type") == Some("sde-dpmsolver++");
+        let third_order = self.stated.get("solver_order").and_then(Value::as_i64) == Some(3);
+        let of_file = || Family::of(&self.class_name, sde, third_order, self.is_flow());
+        self.chosen.family.or_else(of_file)
+    }
+
+    fn stated_text(&self, field: &str) -> Option<&str> {
+        self.stated.get(field).and_then(Value::as_str)
+    }
+
+    /// The same model with another scheduler: the sampler and its sigma curve change, the model's own
     /// settings (betas, prediction type, steps offset, and spacing unless the name says one) stay.
     ///
-    /// `name` is one of [`super::NAMES`], optionally with a curve or spacing behind it
-    /// (`heun-karras`, `ddim-trailing`), or a spelling of another program. On a flow model
-    /// `euler`, `unipc` and `dpmpp-2m` mean their flow variants.
+    /// `name` is one of [`super::NAMES`], optionally with a schedule behind it (`heun-karras`,
+    /// `ddim-trailing`), or a spelling of another program. On a flow model `euler`, `unipc` and
+    /// `dpmpp-2m` mean their flow variants.
     ///
     /// # Errors
     /// `InvalidSpec` for an unknown name or one that does not fit the model.
@@ -104,50 +132,30 @@ impl SchedulerConfig {
             )
         })?;
         let mut new = self.clone();
-        new.class_name = family.class_name().to_string();
-        new.set("use_karras_sigmas", (choice.curve == Some(Curve::Karras)).into());
-        new.set(
-            "use_exponential_sigmas",
-            (choice.curve == Some(Curve::Exponential)).into(),
-        );
-        new.set("use_beta_sigmas", false.into());
-        new.set("use_lu_lambdas", false.into());
-        if let Some(spacing) = choice.spacing {
-            new.set("timestep_spacing", spacing.into());
-        }
-        new.set_family_options(family);
+        new.chosen = Chosen {
+            family: Some(family),
+            curve: Some(choice.curve.unwrap_or(Curve::Table)),
+            spacing: choice.spacing,
+            ..self.chosen.clone()
+        };
         Ok(new)
     }
 
-    fn set_family_options(&mut self, family: Family) {
-        match family {
-            // Latents are no pixels: unless the model says otherwise, x0 is not clipped to [-1, 1].
-            Family::Ddim => {
-                self.set_default("clip_sample", false.into());
-                self.set_default("set_alpha_to_one", false.into());
-            }
-            Family::Dpmpp2m | Family::FlowDpmpp => self.set_dpm("dpmsolver++"),
-            Family::Dpmpp2mSde => self.set_dpm("sde-dpmsolver++"),
-            _ => {}
+    /// The same sampler with another schedule, of [`super::SCHEDULES`] or another program's list.
+    ///
+    /// # Errors
+    /// `InvalidSpec` for an unknown schedule or one that does not go with the sampler.
+    pub(super) fn with_schedule(&self, schedule: &str) -> Result<Self> {
+        let Some(family) = self.family() else {
+            return Err(self.unknown_class());
+        };
+        let choice = names::parse(&names::combine(family.name(), schedule)?)?;
+        let mut new = self.clone();
+        new.chosen.spacing = choice.spacing.or(new.chosen.spacing);
+        if choice.curve.is_some() || choice.spacing.is_some() {
+            new.chosen.curve = Some(choice.curve.unwrap_or(Curve::Table));
         }
-        if family.is_flow() {
-            let shift = self
-                .fields
-                .get("flow_shift")
-                .or(self.fields.get("shift"))
-                .cloned();
-            let shift = shift.unwrap_or_else(|| 1.0.into());
-            self.set("flow_shift", shift.clone());
-            self.set("shift", shift);
-            self.set("use_flow_sigmas", true.into());
-            self.set("prediction_type", "flow_prediction".into());
-        }
-    }
-
-    fn set_dpm(&mut self, algorithm: &str) {
-        self.set("algorithm_type", algorithm.into());
-        self.set("solver_type", "midpoint".into());
-        self.set("solver_order", 2.into());
+        Ok(new)
     }
 
     /// A flow model's shift of its noise levels (`--flow-shift`).
@@ -162,120 +170,61 @@ impl SchedulerConfig {
             crate::fail!(InvalidSpec, "flow_shift is {shift}; allowed: above 0");
         }
         let mut new = self.clone();
-        new.set("flow_shift", shift.into());
-        new.set("shift", shift.into());
+        new.chosen.flow_shift = Some(shift);
         Ok(new)
     }
 
     /// Our name for this configuration, such as `dpmpp-2m-karras`; the class name where we have none.
     pub fn name(&self) -> String {
-        let on = |field: &str| self.fields.get(field).and_then(Value::as_bool) == Some(true);
-        let text = |field: &str| self.fields.get(field).and_then(Value::as_str);
-        let Some(family) = Family::of(&self.class_name, text("algorithm_type"), self.is_flow()) else {
+        let Some(family) = self.family() else {
             return self.class_name.clone();
         };
-        let mut name = family.name().to_string();
-        if family.has_curves() && on("use_karras_sigmas") {
-            name.push_str("-karras");
-        } else if family.has_curves() && on("use_exponential_sigmas") {
-            name.push_str("-exponential");
-        }
-        if family.has_spacings() && text("timestep_spacing") == Some("trailing") {
-            name.push_str("-trailing");
-        }
-        name
-    }
-
-    fn set(&mut self, field: &str, value: Value) {
-        self.fields.insert(field.to_string(), value);
-    }
-
-    fn set_default(&mut self, field: &str, value: Value) {
-        self.fields.entry(field).or_insert(value);
-    }
-}
-
-/// How schedulers read their settings; each names the field, its value and the allowed ones.
-impl SchedulerConfig {
-    pub(super) fn unknown_class(&self, class_name: &str) -> anyhow::Error {
-        self.not_built("_class_name", class_name, &CLASSES.join(", "))
-    }
-
-    pub(super) fn not_built(&self, field: &str, value: &str, allowed: &str) -> anyhow::Error {
-        let message = format!("{}: {field} is `{value}`; allowed: {allowed}", self.origin);
-        Error::new(ErrorKind::Config, message)
-            .hint("choose another one with --scheduler, for example `--scheduler euler`")
-            .into()
-    }
-
-    pub(super) fn optional_number(&self, field: &str) -> Result<Option<f64>> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
-            Some(Value::String(text)) if text == "Infinity" => Ok(Some(f64::INFINITY)),
-            Some(Value::String(text)) if text == "-Infinity" => Ok(Some(f64::NEG_INFINITY)),
-            Some(other) => Err(self.not_built(field, &other.to_string(), "a number")),
-        }
-    }
-
-    pub(super) fn number(&self, field: &str, default: f64) -> Result<f64> {
-        Ok(self.optional_number(field)?.unwrap_or(default))
-    }
-
-    pub(super) fn integer(&self, field: &str, default: i64) -> Result<i64> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value
-                .as_i64()
-                .filter(|v| v.abs() < 1 << 20)
-                .ok_or_else(|| self.not_built(field, &value.to_string(), "an integer below 1048576")),
-        }
-    }
-
-    /// A list of numbers; absent and null are none.
-    pub(super) fn numbers(&self, field: &str) -> Result<Option<Vec<f64>>> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => value
-                .as_array()
-                .and_then(|list| list.iter().map(Value::as_f64).collect())
-                .map(Some)
-                .ok_or_else(|| self.not_built(field, &value.to_string(), "a list of numbers, or null")),
-        }
-    }
-
-    /// Null counts as false, as in Python.
-    pub(super) fn flag(&self, field: &str, default: bool) -> Result<bool> {
-        match self.fields.get(field) {
-            None => Ok(default),
-            Some(Value::Null) => Ok(false),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(other) => Err(self.not_built(field, &other.to_string(), "true, false")),
-        }
-    }
-
-    pub(super) fn choice<T: Copy>(&self, field: &str, default: &str, allowed: &[(&str, T)]) -> Result<T> {
-        let value = match self.fields.get(field) {
-            None | Some(Value::Null) => default.to_string(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
+        let trailing = self.stated_text("timestep_spacing") == Some("trailing");
+        let stated_spacing = (trailing && family.reads_spacing()).then_some(Spacing::Trailing);
+        let choice = Choice {
+            family,
+            curve: self.curve_of().ok().flatten(),
+            spacing: self.chosen.spacing.or(stated_spacing),
         };
-        let found = allowed.iter().find(|(name, _)| *name == value);
-        found.map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<_> = allowed.iter().map(|(name, _)| *name).collect();
-            self.not_built(field, &value, &names.join(", "))
-        })
+        choice.name()
     }
 
-    /// Features of diffusers that are not built: the file may name them only to switch them off.
-    pub(super) fn refuse(&self, fields: &[&str]) -> Result<()> {
-        for field in fields {
-            match self.fields.get(*field) {
-                None | Some(Value::Null | Value::Bool(false)) => {}
-                Some(other) => return Err(self.not_built(field, &other.to_string(), "false, null")),
-            }
+    /// The sigma curve that a name mentions, if there is one.
+    pub(super) fn curve_of(&self) -> Result<Option<Curve>> {
+        let fields = self.family().map_or(CurveFields::Ignored, Family::curve_fields);
+        Ok(Some(self.curve(fields)?).filter(|curve| *curve != Curve::Table))
+    }
+
+    /// The timesteps that the model was trained on.
+    pub(super) fn train_timesteps(&self) -> Result<usize> {
+        let count = self.integer("num_train_timesteps", 1000)?;
+        if !(2..=100_000).contains(&count) {
+            return Err(self.not_built("num_train_timesteps", &count.to_string(), "2 to 100000"));
         }
-        Ok(())
+        Ok(count as usize)
+    }
+
+    /// How many steps a run takes that asks for `num_inference_steps`: a list knows better.
+    ///
+    /// # Errors
+    /// `InvalidSpec` for none or more than the model has timesteps.
+    pub fn step_count(&self, num_inference_steps: usize) -> Result<usize> {
+        let train = self.train_timesteps()?;
+        match &self.chosen.given {
+            Some(Given::Timesteps(timesteps)) => Ok(timesteps.len()),
+            Some(Given::Sigmas(sigmas)) => Ok(sigmas.len() - 1),
+            None if num_inference_steps == 0 || num_inference_steps > train => {
+                crate::fail!(
+                    InvalidSpec,
+                    "steps is {num_inference_steps}; allowed: 1 to {train}"
+                )
+            }
+            None => Ok(num_inference_steps),
+        }
+    }
+
+    pub(super) fn unknown_class(&self) -> anyhow::Error {
+        self.not_built("_class_name", &self.class_name, &names::class_names().join(", "))
     }
 }
 

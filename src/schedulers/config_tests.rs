@@ -32,7 +32,6 @@ fn a_value_that_is_not_built_names_file_field_value_and_choices() {
         ("EulerDiscreteScheduler", "timestep_spacing", r#""cosine""#),
         ("EulerDiscreteScheduler", "timestep_type", r#""continuous""#),
         ("EulerDiscreteScheduler", "interpolation_type", r#""log_linear""#),
-        ("EulerDiscreteScheduler", "use_beta_sigmas", "true"),
         ("EulerDiscreteScheduler", "final_sigmas_type", r#""half""#),
         ("EulerDiscreteScheduler", "beta_start", r#""low""#),
         ("EulerDiscreteScheduler", "beta_end", "1.5"),
@@ -47,6 +46,11 @@ fn a_value_that_is_not_built_names_file_field_value_and_choices() {
         ("DDIMScheduler", "rescale_betas_zero_snr", "true"),
         ("DDIMScheduler", "steps_offset", "5000"),
         ("DDIMScheduler", "steps_offset", "-5000"),
+        ("DEISMultistepScheduler", "use_flow_sigmas", "true"),
+        ("PNDMScheduler", "skip_prk_steps", "false"),
+        ("KDPM2DiscreteScheduler", "prediction_type", r#""sample""#),
+        ("DPMSolverSinglestepScheduler", "thresholding", "true"),
+        ("TCDScheduler", "original_inference_steps", "1001"),
         ("DPMSolverMultistepScheduler", "algorithm_type", r#""dpmsolver""#),
         ("DPMSolverMultistepScheduler", "solver_order", "4"),
         ("DPMSolverMultistepScheduler", "solver_type", r#""rk4""#),
@@ -67,14 +71,14 @@ fn a_value_that_is_not_built_names_file_field_value_and_choices() {
 
 #[test]
 fn a_scheduler_that_is_not_built_can_be_replaced() {
-    let pndm = config(r#"{"_class_name": "PNDMScheduler", "beta_start": 0.00085, "skip_prk_steps": true}"#);
-    let error = build::<4>(&pndm, 10).err().expect("an error");
+    let ipndm = config(r#"{"_class_name": "IPNDMScheduler", "beta_start": 0.00085}"#);
+    let error = build::<4>(&ipndm, 10).err().expect("an error");
     assert!(
-        error.to_string().contains("_class_name is `PNDMScheduler`"),
+        error.to_string().contains("_class_name is `IPNDMScheduler`"),
         "{error}"
     );
     assert!(hint_of(&error).is_some_and(|hint| hint.contains("--scheduler euler")));
-    let euler = pndm.with_scheduler("euler").expect("a choice");
+    let euler = ipndm.with_scheduler("euler").expect("a choice");
     assert_eq!(build::<4>(&euler, 10).expect("built").timesteps().len(), 10);
 }
 
@@ -97,7 +101,7 @@ fn the_infinities_that_python_writes_are_read() {
         read.number("lambda_min_clipped", 0.0).expect("a number"),
         f64::NEG_INFINITY
     );
-    assert_eq!(read.fields["note"], r#"a " -Infinity \"#);
+    assert_eq!(read.stated["note"], r#"a " -Infinity \"#);
     assert!(build::<4>(&read, 10).is_ok());
 }
 
@@ -130,19 +134,27 @@ fn a_name_keeps_what_the_model_says_and_changes_the_rest() {
     assert_eq!(model.name(), "euler-karras-trailing");
     let new = model.with_scheduler("dpmpp-2m").expect("fits");
     assert_eq!(new.name(), "dpmpp-2m-trailing");
-    assert_eq!(new.fields["prediction_type"], "v_prediction");
-    assert_eq!(new.fields["rescale_betas_zero_snr"], true);
+    assert_eq!(new.stated["prediction_type"], "v_prediction");
+    assert_eq!(new.stated["rescale_betas_zero_snr"], true);
     let leading = model.with_scheduler("euler-leading").expect("fits");
-    assert_eq!(leading.name(), "euler");
+    assert_eq!(leading.name(), "euler-leading");
 }
 
 #[test]
 fn a_flow_shift_needs_a_flow_model() {
     let flow = config(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}"#);
     let unipc = flow.with_scheduler("flow-unipc").expect("fits");
-    assert_eq!(unipc.fields["flow_shift"], 3.0);
+    let first = |config: &SchedulerConfig| build::<4>(config, 10).expect("built").sigmas()[1];
     let shifted = unipc.with_flow_shift(5.0).expect("a flow model");
-    assert_eq!(shifted.fields["flow_shift"], 5.0);
+    let (three, five) = (first(&unipc), first(&shifted));
+    assert!(
+        (three - 3.0 * 0.9001 / (1.0 + 2.0 * 0.9001)).abs() < 1e-6,
+        "{three}"
+    );
+    assert!(
+        (five - 5.0 * 0.9001 / (1.0 + 4.0 * 0.9001)).abs() < 1e-6,
+        "{five}"
+    );
     for shift in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(flow.with_flow_shift(shift).is_err());
     }

@@ -1,14 +1,17 @@
-//! Denoising diffusion implicit models, deterministic (eta 0).
+//! Denoising diffusion implicit models: deterministic at eta 0, as noisy as DDPM at eta 1.
 //!
-//! Song et al. 2020 (arXiv 2010.02502), equation 12. diffusers: `scheduling_ddim.py`.
+//! Song et al. 2020 (arXiv 2010.02502), equations 12 and 16. diffusers: `scheduling_ddim.py`.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
+use super::levels::whole_timesteps;
+use super::names::Family;
+use super::noise_schedule::{DDPM_BETAS, NoiseSchedule};
 use super::prediction::{DIFFUSION, Prediction};
-use super::spacing::{Spacing, leading, linspace, trailing};
+use super::settings::Given;
+use super::spacing::Spacing;
 use super::{NoiseSource, Scheduler};
 
 pub(super) struct Ddim {
@@ -18,48 +21,51 @@ pub(super) struct Ddim {
     prediction: Prediction,
     /// Largest magnitude of x0, where the file says `clip_sample`.
     clip: Option<f64>,
+    eta: f64,
 }
 
 impl Ddim {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding"])?;
         let prediction = Prediction::new(config, DIFFUSION)?;
-        let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::Exact)?;
-        let alphas = &schedule.alphas_cumprod;
-        if prediction == Prediction::Epsilon && alphas.contains(&0.0) {
-            let allowed = "false with prediction_type `epsilon`";
-            return Err(config.not_built("rescale_betas_zero_snr", "true", allowed));
-        }
+        let schedule = NoiseSchedule::exact(config, &DDPM_BETAS, prediction)?;
         let train = schedule.len();
-        let timesteps = match Spacing::new(config, "leading")? {
-            Spacing::Linspace => {
-                let ascending = linspace(0.0, (train - 1) as f64, n);
-                ascending.into_iter().rev().map(f64::round_ties_even).collect()
-            }
-            Spacing::Leading => leading(train / n, n, config.integer("steps_offset", 0)?),
-            Spacing::Trailing => trailing(train, train, n),
-        };
-        let final_alpha = match config.flag("set_alpha_to_one", true)? {
+        // Latents are no pixels: where the sampler was chosen and the model does not say otherwise,
+        // x0 is not clipped to [-1, 1], nor is the end cleaner than the first timestep.
+        let of_file = config.chosen.family.is_none();
+        let final_alpha = match config.flag("set_alpha_to_one", of_file)? {
             true => 1.0,
-            false => alphas[0],
+            false => f64::from(schedule.alphas_cumprod[0]),
         };
-        let mut pairs = Vec::with_capacity(n);
-        for t in &timesteps {
-            let previous = *t as i64 - (train / n) as i64;
-            let alpha = alphas.get(*t as i64 as usize).copied().ok_or_else(|| {
-                let offset = format!("such that timestep {t} exists");
-                config.not_built("steps_offset", &t.to_string(), &offset)
-            })?;
-            let next = usize::try_from(previous).map_or(final_alpha, |p| alphas[p]);
-            pairs.push((alpha.into(), next.into()));
+        let given = match &config.chosen.given {
+            Some(Given::Timesteps(timesteps)) => Some(timesteps.clone()),
+            _ => None,
+        };
+        let spacing = config.spacing(Spacing::Leading)?;
+        let offset = config.integer("steps_offset", 0)?;
+        let timesteps = given
+            .clone()
+            .unwrap_or_else(|| whole_timesteps(spacing, offset, train, n));
+        let mut alphas = Vec::with_capacity(timesteps.len());
+        for (i, t) in timesteps.iter().enumerate() {
+            // The class steps by the same stride everywhere, whatever the next timestep is.
+            let previous = match &given {
+                Some(given) => given.get(i + 1).copied().unwrap_or(-1.0),
+                None => t - (train / n) as f64,
+            };
+            let next = if previous < 0.0 {
+                final_alpha
+            } else {
+                schedule.alpha_at(config, previous)?
+            };
+            alphas.push((schedule.alpha_at(config, *t)?, next));
         }
-        let clip = config.flag("clip_sample", true)?;
-        let range = config.number("clip_sample_range", 1.0)?;
         Ok(Self {
             timesteps,
-            alphas: pairs,
+            alphas,
             prediction,
-            clip: clip.then_some(range),
+            clip: config.clip(of_file)?,
+            eta: config.eta(Family::Ddim)?,
         })
     }
 }
@@ -82,22 +88,28 @@ impl<const D: usize> Scheduler<D> for Ddim {
         model_output: Tensor<D>,
         i: usize,
         sample: Tensor<D>,
-        _noise: NoiseSource<'_, D>,
+        noise: NoiseSource<'_, D>,
     ) -> Tensor<D> {
         let (alpha_bar, next) = self.alphas[i];
         let (alpha, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
         let mut denoised = self
             .prediction
             .denoised(model_output.clone(), sample.clone(), alpha, sigma);
-        let epsilon = match self.prediction {
-            Prediction::Epsilon | Prediction::Flow => model_output,
-            Prediction::Velocity => model_output * alpha + sample * sigma,
-            Prediction::Sample => (sample - denoised.clone() * alpha) / sigma,
-        };
+        let epsilon = self
+            .prediction
+            .noise(model_output, sample, denoised.clone(), alpha, sigma);
         if let Some(range) = self.clip {
             denoised = denoised.clamp(-range, range);
         }
-        denoised * next.sqrt() + epsilon * (1.0 - next).sqrt()
+        let variance = (1.0 - next) / (1.0 - alpha_bar) * (1.0 - alpha_bar / next);
+        let deviation = self.eta * variance.max(0.0).sqrt();
+        let direction = (1.0 - next - deviation * deviation).max(0.0).sqrt();
+        let next = denoised * next.sqrt() + epsilon * direction;
+        if self.eta > 0.0 {
+            next + noise() * deviation
+        } else {
+            next
+        }
     }
 
     fn add_noise(&self, original: Tensor<D>, noise: Tensor<D>, i: usize) -> Tensor<D> {

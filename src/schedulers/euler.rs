@@ -7,69 +7,13 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::levels::{SigmaRules, SigmaSchedule, ancestral_step, scaled};
+use super::names::Family;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, EPSILON_OR_VELOCITY, Prediction};
-use super::spacing::{Curve, FinalSigma, SigmaTable, Spacing, leading, linspace, to_f32, trailing};
+use super::settings::{CurveFields, FinalSigma, LevelSettings};
+use super::spacing::Spacing;
 use super::{NoiseSource, Scheduler};
-
-/// Timesteps and noise levels as euler, euler-ancestral and heun use them.
-pub(super) struct SigmaSchedule {
-    pub timesteps: Vec<f64>,
-    /// One more than timesteps.
-    pub sigmas: Vec<f64>,
-    pub init_noise_sigma: f64,
-}
-
-impl SigmaSchedule {
-    pub fn new(
-        config: &SchedulerConfig,
-        schedule: &NoiseSchedule,
-        curve: Curve,
-        final_sigma: FinalSigma,
-        n: usize,
-    ) -> Result<Self> {
-        let spacing = Spacing::new(config, "linspace")?;
-        let train = schedule.len();
-        let timesteps = match spacing {
-            Spacing::Linspace => {
-                let mut ascending = linspace(0.0, (train - 1) as f64, n);
-                ascending.reverse();
-                ascending
-            }
-            Spacing::Leading => leading(train / n, n, config.integer("steps_offset", 0)?),
-            Spacing::Trailing => trailing(train, train, n),
-        };
-        let mut timesteps = to_f32(timesteps);
-        let table = SigmaTable::new(schedule.sigmas());
-        let mut sigmas: Vec<f64> = timesteps.iter().map(|t| table.at(*t)).collect();
-        if curve != Curve::Table {
-            sigmas = curve.sigmas(config, [sigmas[0], sigmas[sigmas.len() - 1]], n)?;
-            timesteps = to_f32(sigmas.iter().map(|s| table.timestep_of(*s)));
-        }
-        sigmas.push(match final_sigma {
-            FinalSigma::Zero => 0.0,
-            FinalSigma::SigmaMin => schedule.sigma_min(),
-        });
-        let sigmas = to_f32(sigmas);
-        let largest = sigmas.iter().copied().fold(0.0, f64::max);
-        Ok(Self {
-            timesteps,
-            init_noise_sigma: match spacing {
-                Spacing::Leading => (largest * largest + 1.0).sqrt(),
-                Spacing::Linspace | Spacing::Trailing => largest,
-            },
-            sigmas,
-        })
-    }
-
-    pub fn scale_model_input<const D: usize>(&self, sample: Tensor<D>, i: usize) -> Tensor<D> {
-        sample / (self.sigmas[i].powi(2) + 1.0).sqrt()
-    }
-
-    pub fn add_noise<const D: usize>(&self, original: Tensor<D>, noise: Tensor<D>, i: usize) -> Tensor<D> {
-        original + noise * self.sigmas[i]
-    }
-}
 
 /// `euler`: follows the probability-flow ODE.
 pub(super) struct Euler {
@@ -82,9 +26,9 @@ impl Euler {
         config.choice("interpolation_type", "linear", &[("linear", ())])?;
         config.choice("timestep_type", "discrete", &[("discrete", ())])?;
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
-        let (curve, final_sigma) = (Curve::new(config)?, FinalSigma::new(config)?);
+        let settings = LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?;
         Ok(Self {
-            schedule: SigmaSchedule::new(config, &schedule, curve, final_sigma, n)?,
+            schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
             prediction: Prediction::new(config, DIFFUSION)?,
         })
     }
@@ -104,7 +48,7 @@ impl<const D: usize> Scheduler<D> for Euler {
     }
 
     fn scale_model_input(&self, sample: Tensor<D>, i: usize) -> Tensor<D> {
-        self.schedule.scale_model_input(sample, i)
+        scaled(sample, self.schedule.sigmas[i])
     }
 
     fn step(
@@ -131,14 +75,20 @@ impl<const D: usize> Scheduler<D> for Euler {
 pub(super) struct EulerAncestral {
     schedule: SigmaSchedule,
     prediction: Prediction,
+    eta: f64,
 }
 
 impl EulerAncestral {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
+        let settings = LevelSettings {
+            final_sigma: FinalSigma::Zero,
+            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Ignored)?
+        };
         Ok(Self {
-            schedule: SigmaSchedule::new(config, &schedule, Curve::Table, FinalSigma::Zero, n)?,
+            schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
             prediction: Prediction::new(config, EPSILON_OR_VELOCITY)?,
+            eta: config.eta(Family::EulerAncestral)?,
         })
     }
 }
@@ -157,7 +107,7 @@ impl<const D: usize> Scheduler<D> for EulerAncestral {
     }
 
     fn scale_model_input(&self, sample: Tensor<D>, i: usize) -> Tensor<D> {
-        self.schedule.scale_model_input(sample, i)
+        scaled(sample, self.schedule.sigmas[i])
     }
 
     fn step(
@@ -168,13 +118,12 @@ impl<const D: usize> Scheduler<D> for EulerAncestral {
         noise: NoiseSource<'_, D>,
     ) -> Tensor<D> {
         let (from, to) = (self.schedule.sigmas[i], self.schedule.sigmas[i + 1]);
-        let up_squared = to.powi(2) * (from.powi(2) - to.powi(2)) / from.powi(2);
-        let down = (to.powi(2) - up_squared).sqrt();
+        let (down, up) = ancestral_step(from, to, self.eta);
         let denoised = self
             .prediction
             .denoised_unscaled(model_output, sample.clone(), from);
         let derivative = (sample.clone() - denoised) / from;
-        sample + derivative * (down - from) + noise() * up_squared.sqrt()
+        sample + derivative * (down - from) + noise() * up
     }
 
     fn add_noise(&self, original: Tensor<D>, noise: Tensor<D>, i: usize) -> Tensor<D> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::levels::{flow_shift, shifted};
 use super::spacing::{linspace, to_f32};
 use super::{NoiseSource, Scheduler};
 
@@ -20,13 +21,14 @@ impl FlowEuler {
             "use_dynamic_shifting",
             "invert_sigmas",
             "shift_terminal",
-            "use_karras_sigmas",
-            "use_exponential_sigmas",
-            "use_beta_sigmas",
             "stochastic_sampling",
         ])?;
-        let train = config.integer("num_train_timesteps", 1000)? as f64;
-        let shift = flow_shift(config, "shift")?;
+        // Of a file of another class, these are not meant for this one.
+        if config.chosen.family.is_none() {
+            config.refuse(&["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])?;
+        }
+        let train = config.train_timesteps()? as f64;
+        let shift = flow_shift(config)?;
         // The ends of the training schedule are shifted, and shifted once more with the rest.
         let end = |timestep: f64| -> f64 {
             let (sigma, shift) = ((timestep as f32) / train as f32, shift as f32);
@@ -44,20 +46,6 @@ impl FlowEuler {
         sigmas.push(0.0);
         Ok(Self { timesteps, sigmas })
     }
-}
-
-/// `flow_shift` or `shift` of a file, checked.
-pub(super) fn flow_shift(config: &SchedulerConfig, field: &str) -> Result<f64> {
-    let shift = config.number(field, 1.0)?;
-    if shift.is_finite() && shift > 0.0 {
-        return Ok(shift);
-    }
-    Err(config.not_built(field, &shift.to_string(), "above 0"))
-}
-
-/// A noise level moved towards noise, for larger pictures.
-pub(super) fn shifted(sigma: f64, shift: f64) -> f64 {
-    shift * sigma / (1.0 + (shift - 1.0) * sigma)
 }
 
 impl<const D: usize> Scheduler<D> for FlowEuler {

@@ -7,18 +7,12 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::euler::SigmaSchedule;
-use super::noise_schedule::{BetaDefaults, NoiseSchedule, ZeroSnr};
+use super::levels::{SigmaRules, SigmaSchedule, scaled};
+use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
-use super::spacing::{Curve, FinalSigma};
+use super::settings::{CurveFields, FinalSigma, LevelSettings};
+use super::spacing::Spacing;
 use super::{NoiseSource, Scheduler};
-
-/// The class has SDXL's range by default, and a linear schedule over it.
-const BETAS: BetaDefaults = BetaDefaults {
-    start: 0.00085,
-    end: 0.012,
-    schedule: "linear",
-};
 
 /// Timesteps come in pairs but for the first, which only predicts, and so do sigmas:
 /// `s0, s1, s1, s2, s2, …, 0`. An even index predicts, an odd one corrects.
@@ -33,25 +27,27 @@ pub(super) struct Heun<const D: usize> {
 
 impl<const D: usize> Heun<D> {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
-        let schedule = NoiseSchedule::new(config, &BETAS, ZeroSnr::Ignored)?;
-        let single = SigmaSchedule::new(config, &schedule, Curve::new(config)?, FinalSigma::Zero, n)?;
-        let clip = config.flag("clip_sample", false)?;
-        let range = config.number("clip_sample_range", 1.0)?;
+        let schedule = NoiseSchedule::new(config, &SDXL_RANGE_LINEAR, ZeroSnr::Ignored)?;
+        let settings = LevelSettings {
+            final_sigma: FinalSigma::Zero,
+            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
+        };
+        let single = SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?;
         Ok(Self {
             schedule: SigmaSchedule {
                 timesteps: repeat(&single.timesteps, single.timesteps.len()),
                 sigmas: repeat(&single.sigmas, single.sigmas.len() - 1),
-                init_noise_sigma: single.init_noise_sigma,
+                ..single
             },
             prediction: Prediction::new(config, DIFFUSION)?,
-            clip: clip.then_some(range),
+            clip: config.clip(false)?,
             predicted: None,
         })
     }
 }
 
 /// Every value twice, except the first and those from `end` on.
-fn repeat(values: &[f64], end: usize) -> Vec<f64> {
+pub(super) fn repeat(values: &[f64], end: usize) -> Vec<f64> {
     let twice = values[1..end].iter().flat_map(|v| [*v, *v]);
     let head = std::iter::once(values[0]);
     head.chain(twice).chain(values[end..].iter().copied()).collect()
@@ -75,7 +71,7 @@ impl<const D: usize> Scheduler<D> for Heun<D> {
     }
 
     fn scale_model_input(&self, sample: Tensor<D>, i: usize) -> Tensor<D> {
-        self.schedule.scale_model_input(sample, i)
+        scaled(sample, self.schedule.sigmas[i])
     }
 
     fn step(

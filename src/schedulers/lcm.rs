@@ -6,15 +6,11 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::noise_schedule::{BetaDefaults, NoiseSchedule, ZeroSnr};
+use super::levels::whole_timesteps;
+use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
+use super::settings::Given;
 use super::{NoiseSource, Scheduler};
-
-const BETAS: BetaDefaults = BetaDefaults {
-    start: 0.00085,
-    end: 0.012,
-    schedule: "scaled_linear",
-};
 
 const SIGMA_DATA: f64 = 0.5;
 
@@ -30,27 +26,39 @@ impl Lcm {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding"])?;
         let prediction = Prediction::new(config, DIFFUSION)?;
-        let schedule = NoiseSchedule::new(config, &BETAS, ZeroSnr::Exact)?;
-        if prediction == Prediction::Epsilon && schedule.alphas_cumprod.contains(&0.0) {
-            let allowed = "false with prediction_type `epsilon`";
-            return Err(config.not_built("rescale_betas_zero_snr", "true", allowed));
-        }
-        let timesteps = timesteps(config, schedule.len(), n)?;
+        let schedule = NoiseSchedule::exact(config, &SDXL_BETAS, prediction)?;
+        let timesteps = distilled_timesteps(config, schedule.len(), n)?;
         let alpha = |t: &f64| f64::from(schedule.alphas_cumprod[*t as usize]);
-        let clip = config.flag("clip_sample", false)?;
-        let range = config.number("clip_sample_range", 1.0)?;
         Ok(Self {
             alphas_cumprod: timesteps.iter().map(alpha).collect(),
             timesteps,
             timestep_scaling: config.number("timestep_scaling", 10.0)?,
             prediction,
-            clip: clip.then_some(range),
+            clip: config.clip(false)?,
         })
     }
 }
 
 /// `n` of the timesteps that the model was distilled on, evenly spread, from the highest down.
-fn timesteps(config: &SchedulerConfig, train: usize, n: usize) -> Result<Vec<f64>> {
+///
+/// diffusers' classes know no spacing; one that was chosen is laid out as for other samplers, which is
+/// what ComfyUI does.
+pub(super) fn distilled_timesteps(config: &SchedulerConfig, train: usize, n: usize) -> Result<Vec<f64>> {
+    if let Some(Given::Timesteps(timesteps)) = &config.chosen.given {
+        return Ok(timesteps.clone());
+    }
+    if let Some(spacing) = config.chosen.spacing {
+        let offset = config.integer("steps_offset", 0)?;
+        let timesteps = whole_timesteps(spacing, offset, train, n);
+        if timesteps.iter().all(|t| (0.0..train as f64).contains(t)) {
+            return Ok(timesteps);
+        }
+        return Err(config.not_built(
+            "steps_offset",
+            &offset.to_string(),
+            "one that leaves all timesteps in range",
+        ));
+    }
     let original = config.integer("original_inference_steps", 50)?;
     if !(1..=train as i64).contains(&original) {
         let allowed = format!("1 to {train}");
@@ -58,8 +66,8 @@ fn timesteps(config: &SchedulerConfig, train: usize, n: usize) -> Result<Vec<f64
     }
     let original = original as usize;
     if n > original {
-        crate::fail!(InvalidSpec, "steps is {n}; allowed with lcm: 1 to {original}";
-            "latent consistency models need 4 to 8 steps");
+        crate::fail!(InvalidSpec, "steps is {n}; allowed with {}: 1 to {original}", config.name();
+            "distilled models need 4 to 8 steps");
     }
     let stride = train / original;
     Ok((0..n)

@@ -3,10 +3,17 @@
 //! A scheduler knows neither the network nor the progress bar. The loop around it is
 //!
 //! ```text
-//! latents = noise * init_noise_sigma()
-//! for i in begin_index..timesteps().len():
+//! config    = choice.apply(model's configuration)
+//! scheduler = build(config, num_inference_steps)
+//! window    = config.window(scheduler, part)
+//! latents   = noise * init_noise_sigma()                        from nothing, or
+//!             add_noise(original, noise, window.calls.start)    from a picture, or
+//!             what an earlier model left                        with denoising_start
+//! for i in window.calls:
 //!     model_output = network(scale_model_input(latents, i), timesteps()[i])
 //!     latents = step(model_output, i, latents, noise)
+//!     (inpainting: the kept part is add_noise(original, noise, i + 1), after the last call original)
+//!     (progress: one step more if window.completes_step(i))
 //! ```
 //!
 //! Timesteps and sigmas carry the roundings of diffusers 0.42 (`src/diffusers/schedulers/`),
@@ -16,21 +23,39 @@
 use anyhow::Result;
 use burn::tensor::Tensor;
 
+mod choice;
 mod config;
+mod curves;
 mod ddim;
+mod deis;
 mod dpmpp;
 mod euler;
 mod flow_euler;
 mod heun;
 mod lcm;
+mod levels;
+mod lms;
 mod names;
 mod noise_schedule;
+mod pndm;
 mod prediction;
+mod presets;
+mod settings;
+mod singlestep;
 mod spacing;
+mod tcd;
+mod two_stage;
 mod unipc;
+mod window;
 
+pub use choice::{PredictionType, SamplerChoice};
 pub use config::SchedulerConfig;
-pub use names::{NAMES, check_name, listing, runs_on};
+pub use names::{NAMES, SCHEDULES, a1111_names, check_name, combine, listing, runs_on};
+pub use presets::{PRESETS, Preset};
+pub use window::{Part, Window};
+
+use names::Family;
+use two_stage::Method;
 
 /// Draws standard normal noise of the latents' shape; a batch has one generator per image.
 pub type NoiseSource<'a, const D: usize> = &'a mut dyn FnMut() -> Tensor<D>;
@@ -40,10 +65,12 @@ pub type NoiseSource<'a, const D: usize> = &'a mut dyn FnMut() -> Tensor<D>;
 /// Multistep schedulers remember earlier outputs, so that one value serves one run, from its
 /// begin index to its last step in order.
 pub trait Scheduler<const D: usize> {
-    /// What the network is called with, one per call. Heun calls it twice a step but for the last.
+    /// What the network is called with, one per call. Samplers of second order call it twice a step but for
+    /// the last, pndm once more in all.
     fn timesteps(&self) -> &[f64];
 
-    /// Noise levels, one more than timesteps; empty for ddim and lcm, which use cumulative alphas.
+    /// Noise levels, one more than timesteps; empty for ddim, pndm, lcm and tcd, which use
+    /// cumulative alphas.
     fn sigmas(&self) -> &[f64];
 
     /// What standard normal noise is multiplied by to become the first latents.
@@ -51,9 +78,14 @@ pub trait Scheduler<const D: usize> {
         1.0
     }
 
-    /// Network calls per step: 2 for heun, 1 for all others.
+    /// Network calls per step: 2 for heun, dpm2, dpm2-ancestral, dpmpp-2s-ancestral and dpmpp-sde.
     fn order(&self) -> usize {
         1
+    }
+
+    /// Steps of the whole trajectory.
+    fn num_steps(&self) -> usize {
+        self.timesteps().len().div_ceil(self.order())
     }
 
     /// The latents as the network expects them at timestep index `i`.
@@ -61,7 +93,8 @@ pub trait Scheduler<const D: usize> {
 
     /// The latents after timestep index `i`, from the network's output for `scale_model_input(sample, i)`.
     ///
-    /// `noise` is called by the stochastic schedulers only: once a step (lcm: not at the last).
+    /// `noise` is called by the stochastic schedulers only, in diffusers' order: once a step (lcm, tcd and
+    /// the samplers of second order: not at the last; dpmpp-sde: twice a step).
     fn step(
         &mut self,
         model_output: Tensor<D>,
@@ -77,38 +110,63 @@ pub trait Scheduler<const D: usize> {
     ///
     /// As `get_timesteps` of diffusers' image-to-image pipelines, except that at least one step remains.
     fn begin_index(&self, strength: f64) -> usize {
-        let steps = self.timesteps().len().div_ceil(self.order());
+        let steps = self.num_steps();
         let kept = ((steps as f64 * strength) as usize).clamp(1, steps);
         (steps - kept) * self.order()
     }
 }
 
-/// A scheduler for `num_inference_steps` steps, exactly as `config` says.
+impl SchedulerConfig {
+    /// The calls of `scheduler`, built from this configuration, that a part of the trajectory takes.
+    ///
+    /// # Errors
+    /// `InvalidSpec` for a share outside 0 to 1 or a part without any step.
+    pub fn window<const D: usize>(&self, scheduler: &dyn Scheduler<D>, part: &Part) -> Result<Window> {
+        let trajectory = window::Trajectory {
+            timesteps: scheduler.timesteps(),
+            num_steps: scheduler.num_steps(),
+            order: scheduler.order(),
+            train_timesteps: self.train_timesteps()?,
+        };
+        trajectory.window(part)
+    }
+}
+
+/// A scheduler for `num_inference_steps` steps (or as many as chosen `timesteps` or `sigmas` make),
+/// exactly as `config` says.
 ///
 /// # Errors
-/// `Config` when the configuration asks for something that is not built, `InvalidSpec` when the
-/// step count does not fit the scheduler; both name the field, its value and the allowed ones.
+/// `Config` when the configuration asks for something that is not built, `InvalidSpec` when the step
+/// count or a choice does not fit the scheduler; both name the field, its value and the allowed ones.
 pub fn build<const D: usize>(
     config: &SchedulerConfig,
     num_inference_steps: usize,
 ) -> Result<Box<dyn Scheduler<D>>> {
-    let train = config.integer("num_train_timesteps", 1000)?;
-    if num_inference_steps == 0 || num_inference_steps as i64 > train {
-        crate::fail!(
-            InvalidSpec,
-            "steps is {num_inference_steps}; allowed: 1 to {train}"
-        );
-    }
-    let n = num_inference_steps;
-    Ok(match config.class_name() {
-        "EulerDiscreteScheduler" => Box::new(euler::Euler::new(config, n)?),
-        "EulerAncestralDiscreteScheduler" => Box::new(euler::EulerAncestral::new(config, n)?),
-        "HeunDiscreteScheduler" => Box::new(heun::Heun::new(config, n)?),
-        "DDIMScheduler" => Box::new(ddim::Ddim::new(config, n)?),
-        "DPMSolverMultistepScheduler" => Box::new(dpmpp::Dpmpp::new(config, n)?),
-        "UniPCMultistepScheduler" => Box::new(unipc::UniPc::new(config, n)?),
-        "LCMScheduler" => Box::new(lcm::Lcm::new(config, n)?),
-        "FlowMatchEulerDiscreteScheduler" => Box::new(flow_euler::FlowEuler::new(config, n)?),
-        other => return Err(config.unknown_class(other)),
+    let n = config.step_count(num_inference_steps)?;
+    let Some(family) = config.family() else {
+        return Err(config.unknown_class());
+    };
+    // Every sampler judges eta, also those that have none.
+    config.eta(family)?;
+    Ok(match family {
+        Family::Euler => Box::new(euler::Euler::new(config, n)?),
+        Family::EulerAncestral => Box::new(euler::EulerAncestral::new(config, n)?),
+        Family::Heun => Box::new(heun::Heun::new(config, n)?),
+        Family::Dpm2 => Box::new(two_stage::TwoStage::new(config, Method::Dpm2, n)?),
+        Family::Dpm2Ancestral => Box::new(two_stage::TwoStage::new(config, Method::Dpm2Ancestral, n)?),
+        Family::Dpmpp2sAncestral => Box::new(two_stage::TwoStage::new(config, Method::Dpmpp2sAncestral, n)?),
+        Family::DpmppSde => Box::new(two_stage::TwoStage::new(config, Method::DpmppSde, n)?),
+        Family::Lms => Box::new(lms::Lms::new(config, n)?),
+        Family::Ddim => Box::new(ddim::Ddim::new(config, n)?),
+        Family::Pndm => Box::new(pndm::Pndm::new(config, n)?),
+        Family::Dpmpp2m | Family::Dpmpp2mSde | Family::Dpmpp3m | Family::Dpmpp3mSde | Family::FlowDpmpp => {
+            Box::new(dpmpp::Dpmpp::new(config, n)?)
+        }
+        Family::Dpmpp2s => Box::new(singlestep::Singlestep::new(config, n)?),
+        Family::Deis => Box::new(deis::Deis::new(config, n)?),
+        Family::UniPc | Family::FlowUniPc => Box::new(unipc::UniPc::new(config, n)?),
+        Family::Lcm => Box::new(lcm::Lcm::new(config, n)?),
+        Family::Tcd => Box::new(tcd::Tcd::new(config, n)?),
+        Family::FlowEuler => Box::new(flow_euler::FlowEuler::new(config, n)?),
     })
 }

@@ -1,150 +1,259 @@
 //! Our scheduler names, and the spellings under which users of other programs know them.
+//!
+//! A name is a sampler, with a schedule behind it where one is wanted: `dpmpp-2m-karras`. What a name
+//! means is what diffusers' class of that sampler does; for what diffusers has not (`dpmpp-2s-ancestral`,
+//! `dpmpp-3m-sde`, sigma curves for the ancestral samplers, `kl-optimal`) what k-diffusion and
+//! ComfyUI do.
 
 use anyhow::Result;
 
+use super::curves::Curve;
+use super::settings::CurveFields;
+use super::spacing::Spacing;
 use crate::error::{Error, ErrorKind};
 
-/// The names in help texts and messages. `-karras`, `-exponential`, `-trailing`, `-leading` and
-/// `-linspace` may follow where they apply.
+use Family::*;
+
+/// The names in help texts and messages. A schedule of [`SCHEDULES`] may follow where it applies.
 pub const NAMES: &[&str] = &[
     "euler",
     "euler-karras",
     "euler-trailing",
     "euler-ancestral",
     "heun",
+    "dpm2",
+    "dpm2-ancestral",
+    "lms",
     "ddim",
+    "pndm",
     "dpmpp-2m",
     "dpmpp-2m-karras",
     "dpmpp-2m-sde",
     "dpmpp-2m-sde-karras",
+    "dpmpp-3m",
+    "dpmpp-3m-sde",
+    "dpmpp-2s",
+    "dpmpp-2s-ancestral",
+    "dpmpp-sde",
+    "deis",
     "unipc",
     "lcm",
+    "tcd",
     "flow-unipc",
     "flow-dpmpp",
     "flow-euler",
 ];
 
+/// The schedules: how timesteps or noise levels are spread over the steps.
+pub const SCHEDULES: &[&str] = &[
+    "karras",
+    "exponential",
+    "beta",
+    "lu",
+    "kl-optimal",
+    "trailing",
+    "leading",
+    "linspace",
+    "simple",
+];
+
+/// A sampler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Euler,
     EulerAncestral,
     Heun,
+    Dpm2,
+    Dpm2Ancestral,
+    Lms,
     Ddim,
+    Pndm,
     Dpmpp2m,
     Dpmpp2mSde,
+    Dpmpp3m,
+    Dpmpp3mSde,
+    Dpmpp2s,
+    Dpmpp2sAncestral,
+    DpmppSde,
+    Deis,
     UniPc,
     Lcm,
+    Tcd,
     FlowUniPc,
     FlowDpmpp,
     FlowEuler,
 }
 
-/// How noise levels are spread over the steps, when not read from the training schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Curve {
-    Karras,
-    Exponential,
-}
-
-#[derive(Debug, PartialEq)]
+/// What a name says: a sampler, and a schedule if one is named.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Choice {
     pub family: Family,
     pub curve: Option<Curve>,
-    /// diffusers' `timestep_spacing`.
-    pub spacing: Option<&'static str>,
+    pub spacing: Option<Spacing>,
 }
 
-/// Spellings without spaces, `_` and `-`, in lower case, with `p` for `+`.
-const SPELLINGS: &[(Family, &[&str])] = &[
-    (Family::Euler, &["euler", "keuler", "eulerdiscrete"]),
-    (
-        Family::EulerAncestral,
-        &[
-            "eulerancestral",
-            "eulera",
-            "keulera",
-            "keulerancestral",
-            "eulerancestraldiscrete",
-        ],
-    ),
-    (Family::Heun, &["heun", "kheun", "heundiscrete"]),
-    (Family::Ddim, &["ddim"]),
-    (
-        Family::Dpmpp2m,
-        &[
-            "dpmpp2m",
-            "kdpmpp2m",
-            "dpmpp",
-            "dpmsolverpp",
-            "dpmsolvermultistep",
-        ],
-    ),
-    (
-        Family::Dpmpp2mSde,
-        &["dpmpp2msde", "kdpmpp2msde", "dpmpp2msdegpu", "sdedpmsolverpp"],
-    ),
-    (Family::UniPc, &["unipc", "unipcbh2", "unipcmultistep"]),
-    (Family::Lcm, &["lcm"]),
-    (Family::FlowUniPc, &["flowunipc"]),
-    (Family::FlowDpmpp, &["flowdpmpp", "flowdpmpp2m", "flowdpm"]),
-    (
-        Family::FlowEuler,
-        &["floweuler", "flowmatcheuler", "flowmatcheulerdiscrete"],
-    ),
+struct Known {
+    family: Family,
+    name: &'static str,
+    /// Of diffusers; empty where it has none.
+    class_name: &'static str,
+    /// Without spaces, `_` and `-`, in lower case, with `p` for `+`; the name itself is one more.
+    spellings: &'static [&'static str],
+}
+
+const fn known(
+    family: Family,
+    name: &'static str,
+    class_name: &'static str,
+    spellings: &'static [&'static str],
+) -> Known {
+    Known {
+        family,
+        name,
+        class_name,
+        spellings,
+    }
+}
+
+const MULTISTEP: &str = "DPMSolverMultistepScheduler";
+const UNIPC: &str = "UniPCMultistepScheduler";
+
+#[rustfmt::skip]
+const FAMILIES: &[Known] = &[
+    known(Euler, "euler", "EulerDiscreteScheduler", &["keuler", "eulerdiscrete"]),
+    known(EulerAncestral, "euler-ancestral", "EulerAncestralDiscreteScheduler",
+        &["eulera", "keulera", "keulerancestral", "eulerancestraldiscrete"]),
+    known(Heun, "heun", "HeunDiscreteScheduler", &["kheun", "heundiscrete"]),
+    known(Dpm2, "dpm2", "KDPM2DiscreteScheduler", &["kdpm2", "kdpm2discrete"]),
+    known(Dpm2Ancestral, "dpm2-ancestral", "KDPM2AncestralDiscreteScheduler",
+        &["dpm2a", "kdpm2a", "kdpm2ancestral", "kdpm2ancestraldiscrete"]),
+    known(Lms, "lms", "LMSDiscreteScheduler", &["klms", "lmsdiscrete"]),
+    known(Ddim, "ddim", "DDIMScheduler", &[]),
+    known(Pndm, "pndm", "PNDMScheduler", &["plms"]),
+    known(Dpmpp2m, "dpmpp-2m", MULTISTEP, &["kdpmpp2m", "dpmpp", "dpmsolverpp", "dpmsolvermultistep"]),
+    known(Dpmpp2mSde, "dpmpp-2m-sde", MULTISTEP, &["kdpmpp2msde", "dpmpp2msdegpu", "sdedpmsolverpp"]),
+    known(Dpmpp3m, "dpmpp-3m", MULTISTEP, &["kdpmpp3m"]),
+    known(Dpmpp3mSde, "dpmpp-3m-sde", MULTISTEP, &["kdpmpp3msde", "dpmpp3msdegpu"]),
+    known(Dpmpp2s, "dpmpp-2s", "DPMSolverSinglestepScheduler", &["kdpmpp2s", "dpmsolversinglestep"]),
+    known(Dpmpp2sAncestral, "dpmpp-2s-ancestral", "", &["dpmpp2sa", "kdpmpp2sa", "kdpmpp2sancestral"]),
+    known(DpmppSde, "dpmpp-sde", "DPMSolverSDEScheduler", &["kdpmppsde", "dpmppsdegpu", "dpmsolversde"]),
+    known(Deis, "deis", "DEISMultistepScheduler", &["deismultistep"]),
+    known(UniPc, "unipc", UNIPC, &["unipcbh2", "unipcmultistep"]),
+    known(Lcm, "lcm", "LCMScheduler", &[]),
+    known(Tcd, "tcd", "TCDScheduler", &[]),
+    known(FlowUniPc, "flow-unipc", UNIPC, &[]),
+    known(FlowDpmpp, "flow-dpmpp", MULTISTEP, &["flowdpmpp2m", "flowdpm"]),
+    known(FlowEuler, "flow-euler", "FlowMatchEulerDiscreteScheduler", &["flowmatcheuler", "flowmatcheulerdiscrete"]),
 ];
 
-const CURVES: &[(&str, Curve)] = &[("karras", Curve::Karras), ("exponential", Curve::Exponential)];
-const SPACINGS: &[&str] = &["trailing", "leading", "linspace"];
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Schedule {
+    Curve(Curve),
+    Spacing(Spacing),
+}
+
+/// Spellings of schedules; a longer one stands before its own ending.
+#[rustfmt::skip]
+const SPELLINGS: &[(&str, Schedule)] = &[
+    ("karras", Schedule::Curve(Curve::Karras)),
+    ("polyexponential", Schedule::Curve(Curve::Exponential)),
+    ("exponential", Schedule::Curve(Curve::Exponential)),
+    ("beta", Schedule::Curve(Curve::Beta)),
+    ("lulambdas", Schedule::Curve(Curve::Lu)),
+    ("lu", Schedule::Curve(Curve::Lu)),
+    ("kloptimal", Schedule::Curve(Curve::KlOptimal)),
+    ("trailing", Schedule::Spacing(Spacing::Trailing)),
+    ("sgmuniform", Schedule::Spacing(Spacing::Trailing)),
+    ("leading", Schedule::Spacing(Spacing::Leading)),
+    ("ddimuniform", Schedule::Spacing(Spacing::Leading)),
+    ("linspace", Schedule::Spacing(Spacing::Linspace)),
+    ("normal", Schedule::Spacing(Spacing::Linspace)),
+    ("uniform", Schedule::Spacing(Spacing::Linspace)),
+    ("simple", Schedule::Spacing(Spacing::Simple)),
+];
 
 impl Family {
+    fn known(self) -> &'static Known {
+        let mut all = FAMILIES.iter();
+        all.find(|known| known.family == self)
+            .expect("every family is in the table")
+    }
+
+    /// The class of diffusers; our name where it has none.
     pub fn class_name(self) -> &'static str {
-        match self {
-            Family::Euler => "EulerDiscreteScheduler",
-            Family::EulerAncestral => "EulerAncestralDiscreteScheduler",
-            Family::Heun => "HeunDiscreteScheduler",
-            Family::Ddim => "DDIMScheduler",
-            Family::Dpmpp2m | Family::Dpmpp2mSde | Family::FlowDpmpp => "DPMSolverMultistepScheduler",
-            Family::UniPc | Family::FlowUniPc => "UniPCMultistepScheduler",
-            Family::Lcm => "LCMScheduler",
-            Family::FlowEuler => "FlowMatchEulerDiscreteScheduler",
+        match self.known().class_name {
+            "" => self.name(),
+            class_name => class_name,
         }
     }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Family::Euler => "euler",
-            Family::EulerAncestral => "euler-ancestral",
-            Family::Heun => "heun",
-            Family::Ddim => "ddim",
-            Family::Dpmpp2m => "dpmpp-2m",
-            Family::Dpmpp2mSde => "dpmpp-2m-sde",
-            Family::UniPc => "unipc",
-            Family::Lcm => "lcm",
-            Family::FlowUniPc => "flow-unipc",
-            Family::FlowDpmpp => "flow-dpmpp",
-            Family::FlowEuler => "flow-euler",
+        self.known().name
+    }
+
+    /// The family of a configuration file; `None` for classes that are not built.
+    pub fn of(class_name: &str, sde: bool, third_order: bool, flow: bool) -> Option<Self> {
+        match (class_name, flow) {
+            (MULTISTEP, true) => Some(FlowDpmpp),
+            (MULTISTEP, false) => Some(match (sde, third_order) {
+                (false, false) => Dpmpp2m,
+                (false, true) => Dpmpp3m,
+                (true, false) => Dpmpp2mSde,
+                (true, true) => Dpmpp3mSde,
+            }),
+            (UNIPC, true) => Some(FlowUniPc),
+            _ => {
+                let mut all = FAMILIES.iter();
+                all.find(|known| !class_name.is_empty() && known.class_name == class_name)
+                    .map(|known| known.family)
+            }
         }
     }
 
-    /// The family of a configuration; `None` for classes that are not built.
-    pub fn of(class_name: &str, algorithm_type: Option<&str>, flow: bool) -> Option<Self> {
-        let sde = algorithm_type == Some("sde-dpmsolver++");
-        let all = SPELLINGS.iter().map(|(family, _)| *family);
-        all.filter(|family| family.class_name() == class_name)
-            .find(|family| family.is_flow() == flow && (*family == Family::Dpmpp2mSde) == (sde && !flow))
-    }
-
     pub fn is_flow(self) -> bool {
-        matches!(self, Family::FlowUniPc | Family::FlowDpmpp | Family::FlowEuler)
+        matches!(self, FlowUniPc | FlowDpmpp | FlowEuler)
     }
 
-    pub fn has_curves(self) -> bool {
-        use Family::*;
-        matches!(self, Euler | Heun | Dpmpp2m | Dpmpp2mSde | UniPc)
+    /// Whether it follows noise levels, so that a curve or `sigmas` may lay them out.
+    pub fn has_sigmas(self) -> bool {
+        !self.is_flow() && !matches!(self, Ddim | Pndm | Lcm | Tcd)
     }
 
-    pub fn has_spacings(self) -> bool {
-        !self.is_flow() && self != Family::Lcm
+    /// Samplers that draw as much noise as `eta` says; 1 is the full amount.
+    pub fn default_eta(self) -> Option<f64> {
+        match self {
+            Ddim | Tcd => Some(0.0),
+            EulerAncestral | Dpm2Ancestral | Dpmpp2sAncestral | DpmppSde => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// Whether `timesteps` may lay it out: pndm's own calls depend on even spacing.
+    pub fn takes_timesteps(self) -> bool {
+        !self.is_flow() && self != Pndm
+    }
+
+    /// Whether the class of diffusers reads `timestep_spacing` from its file.
+    pub fn reads_spacing(self) -> bool {
+        !self.is_flow() && !matches!(self, Lcm | Tcd | Dpmpp2s)
+    }
+
+    /// The sigma curves that the class of diffusers reads from its file.
+    pub fn curve_fields(self) -> CurveFields {
+        match self {
+            Dpmpp2m | Dpmpp2mSde | Dpmpp3m | Dpmpp3mSde => CurveFields::WithLu,
+            EulerAncestral | Dpmpp2sAncestral => CurveFields::Ignored,
+            family if family.has_sigmas() => CurveFields::Three,
+            _ => CurveFields::Ignored,
+        }
+    }
+
+    fn has(self, schedule: Schedule) -> bool {
+        match schedule {
+            Schedule::Curve(Curve::Lu) => matches!(self, Dpmpp2m | Dpmpp2mSde | Dpmpp3m | Dpmpp3mSde),
+            Schedule::Curve(_) => self.has_sigmas(),
+            Schedule::Spacing(_) => !self.is_flow(),
+        }
     }
 }
 
@@ -152,39 +261,91 @@ impl Family {
 /// `InvalidSpec`, naming the choices and the nearest one.
 pub(super) fn parse(name: &str) -> Result<Choice> {
     let mut short = shorten(name);
-    let mut curve = None;
-    let mut spacing = None;
-    // A suffix counts only when a name is left before it.
-    loop {
-        if let Some((word, found)) = CURVES.iter().find(|(word, _)| is_suffix(&short, word))
-            && curve.is_none()
-        {
-            curve = Some(*found);
-            short.truncate(short.len() - word.len());
-        } else if let Some(word) = SPACINGS.iter().find(|word| is_suffix(&short, word))
-            && spacing.is_none()
-        {
-            spacing = Some(*word);
-            short.truncate(short.len() - word.len());
-        } else {
-            break;
+    let mut found: Vec<Schedule> = Vec::new();
+    // What is a sampler already has no suffix: only what is left over is looked at for one.
+    while family_of(&short).is_none() {
+        let is_suffix = |word: &str| short.len() > word.len() && short.ends_with(word);
+        let Some((word, schedule)) = SPELLINGS.iter().find(|(word, _)| is_suffix(word)) else {
+            return Err(unknown(name));
+        };
+        found.push(*schedule);
+        short.truncate(short.len() - word.len());
+    }
+    let family = family_of(&short).ok_or_else(|| unknown(name))?;
+    let mut choice = Choice {
+        family,
+        curve: None,
+        spacing: None,
+    };
+    for schedule in found {
+        choice.add(schedule, name)?;
+    }
+    Ok(choice)
+}
+
+impl Choice {
+    fn add(&mut self, schedule: Schedule, name: &str) -> Result<()> {
+        let family = self.family;
+        if !family.has(schedule) {
+            crate::fail!(InvalidSpec, "scheduler is `{name}`, but {} has no such variant", family.name();
+                "{}", family.schedules_hint());
+        }
+        let twice = match schedule {
+            Schedule::Curve(curve) => self.curve.replace(curve).is_some_and(|old| old != curve),
+            Schedule::Spacing(spacing) => self.spacing.replace(spacing).is_some_and(|old| old != spacing),
+        };
+        if twice {
+            crate::fail!(InvalidSpec, "scheduler is `{name}`, which names two schedules"; "name one, for example `{}-karras`", family.name());
+        }
+        Ok(())
+    }
+
+    /// Our name for the choice, schedule included.
+    pub fn name(&self) -> String {
+        let mut name = self.family.name().to_string();
+        let words = [self.curve.and_then(Curve::name), self.spacing.map(Spacing::name)];
+        for word in words.into_iter().flatten() {
+            name.push('-');
+            name.push_str(word);
+        }
+        name
+    }
+}
+
+impl Family {
+    fn schedules_hint(self) -> String {
+        let all = SCHEDULES.iter();
+        let names: Vec<&str> = all
+            .copied()
+            .filter(|word| schedule_of(&shorten(word)).is_some_and(|schedule| self.has(schedule)))
+            .collect();
+        match names.as_slice() {
+            [] => format!("use `{}`", self.name()),
+            names => format!("use `{}`, alone or with one of {}", self.name(), names.join(", ")),
         }
     }
-    let base = short.strip_suffix("scheduler").unwrap_or(&short);
-    let family = SPELLINGS
-        .iter()
-        .find(|(_, spellings)| spellings.contains(&base))
-        .map(|(family, _)| *family)
-        .ok_or_else(|| unknown(name))?;
-    if curve.is_some() && !family.has_curves() || spacing.is_some() && !family.has_spacings() {
-        crate::fail!(InvalidSpec, "scheduler is `{name}`, but {} has no such variant", family.name();
-            "use `{}`", family.name());
+}
+
+/// A sampler and a schedule of two lists, as ComfyUI and A1111 have them, as one of our names.
+///
+/// `automatic` and the empty text name no schedule; `ddim` is A1111's word for `ddim_uniform`.
+///
+/// # Errors
+/// `InvalidSpec` if either is unknown, naming the nearest one, or if they do not go together.
+pub fn combine(sampler: &str, schedule: &str) -> Result<String> {
+    let mut choice = parse(sampler)?;
+    match shorten(schedule).as_str() {
+        "" | "automatic" | "default" => {}
+        "ddim" => choice.add(
+            Schedule::Spacing(Spacing::Leading),
+            &format!("{sampler} {schedule}"),
+        )?,
+        short => {
+            let found = schedule_of(short).ok_or_else(|| unknown_schedule(schedule))?;
+            choice.add(found, &format!("{sampler} {schedule}"))?;
+        }
     }
-    Ok(Choice {
-        family,
-        curve,
-        spacing,
-    })
+    Ok(choice.name())
 }
 
 /// Whether a name is known, for checks before a model is loaded.
@@ -204,9 +365,9 @@ pub fn runs_on(name: &str, flow_model: bool) -> bool {
 pub(super) fn fit(choice: &Choice, flow_model: bool) -> Option<Family> {
     let plain = choice.curve.is_none() && choice.spacing.is_none();
     match choice.family {
-        Family::Euler if flow_model && plain => Some(Family::FlowEuler),
-        Family::UniPc if flow_model && plain => Some(Family::FlowUniPc),
-        Family::Dpmpp2m if flow_model && plain => Some(Family::FlowDpmpp),
+        Euler if flow_model && plain => Some(FlowEuler),
+        UniPc if flow_model && plain => Some(FlowUniPc),
+        Dpmpp2m if flow_model && plain => Some(FlowDpmpp),
         family => (family.is_flow() == flow_model).then_some(family),
     }
 }
@@ -219,6 +380,52 @@ pub fn listing(flow_model: bool) -> String {
     fits.copied().collect::<Vec<_>>().join(", ")
 }
 
+/// How A1111 and what reads its pictures call one of our names: sampler and, where named, schedule.
+pub fn a1111_names(name: &str) -> (String, Option<&'static str>) {
+    let Ok(choice) = parse(name) else {
+        return (name.to_string(), None);
+    };
+    let sampler = match choice.family {
+        Euler => "Euler",
+        EulerAncestral => "Euler a",
+        Heun => "Heun",
+        Dpm2 => "DPM2",
+        Dpm2Ancestral => "DPM2 a",
+        Lms => "LMS",
+        Ddim => "DDIM",
+        Pndm => "PLMS",
+        Dpmpp2m => "DPM++ 2M",
+        Dpmpp2mSde => "DPM++ 2M SDE",
+        Dpmpp3mSde => "DPM++ 3M SDE",
+        Dpmpp2sAncestral => "DPM++ 2S a",
+        DpmppSde => "DPM++ SDE",
+        UniPc => "UniPC",
+        Lcm => "LCM",
+        family => family.name(),
+    };
+    let schedule = match (choice.curve, choice.spacing) {
+        (Some(Curve::Karras), _) => Some("Karras"),
+        (Some(Curve::Exponential), _) => Some("Exponential"),
+        (Some(Curve::Beta), _) => Some("Beta"),
+        (Some(Curve::KlOptimal), _) => Some("KL Optimal"),
+        (_, Some(Spacing::Trailing)) => Some("SGM Uniform"),
+        (_, Some(Spacing::Leading)) => Some("DDIM"),
+        (_, Some(Spacing::Linspace)) => Some("Normal"),
+        (_, Some(Spacing::Simple)) => Some("Simple"),
+        _ => None,
+    };
+    (sampler.to_string(), schedule)
+}
+
+/// The classes of diffusers that are built.
+pub(super) fn class_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = FAMILIES.iter().map(|known| known.class_name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| !name.is_empty());
+    names
+}
+
 fn shorten(name: &str) -> String {
     name.chars()
         .filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'))
@@ -226,22 +433,38 @@ fn shorten(name: &str) -> String {
         .collect()
 }
 
-fn is_suffix(short: &str, word: &str) -> bool {
-    short.len() > word.len() && short.ends_with(word)
+fn family_of(short: &str) -> Option<Family> {
+    let base = short.strip_suffix("scheduler").unwrap_or(short);
+    let is = |known: &&Known| shorten(known.name) == base || known.spellings.contains(&base);
+    FAMILIES.iter().find(is).map(|known| known.family)
+}
+
+fn schedule_of(short: &str) -> Option<Schedule> {
+    let found = SPELLINGS.iter().find(|(word, _)| *word == short);
+    found.map(|(_, schedule)| *schedule)
 }
 
 fn unknown(name: &str) -> anyhow::Error {
+    not_among("scheduler", name, NAMES)
+}
+
+fn unknown_schedule(name: &str) -> anyhow::Error {
+    not_among("schedule", name, SCHEDULES)
+}
+
+pub(super) fn not_among(field: &str, name: &str, names: &[&'static str]) -> anyhow::Error {
     let short = shorten(name);
     let score = |known: &&&str| strsim::jaro_winkler(&short, &shorten(known));
-    let nearest = NAMES
+    let nearest = names
         .iter()
+        .rev()
         .max_by(|a, b| score(a).total_cmp(&score(b)))
         .expect("there are names");
     Error::new(
         ErrorKind::InvalidSpec,
         format!(
-            "scheduler is `{name}`, which is unknown; allowed: {}",
-            NAMES.join(", ")
+            "{field} is `{name}`, which is unknown; allowed: {}",
+            names.join(", ")
         ),
     )
     .hint(format!("did you mean `{nearest}`?"))
@@ -249,78 +472,5 @@ fn unknown(name: &str) -> anyhow::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::{hint_of, kind_of};
-
-    fn parsed(name: &str) -> (Family, Option<Curve>, Option<&'static str>) {
-        let choice = parse(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        (choice.family, choice.curve, choice.spacing)
-    }
-
-    #[test]
-    fn every_listed_name_is_known_and_its_family_has_its_name() {
-        for name in NAMES {
-            let (family, ..) = parsed(name);
-            assert!(name.starts_with(family.name()), "{name}");
-        }
-    }
-
-    #[test]
-    fn spellings_of_other_programs_are_known() {
-        use Family::*;
-        for (name, family, curve) in [
-            ("dpm++2m", Dpmpp2m, None),
-            ("DPM++ 2M", Dpmpp2m, None),
-            ("DPM++ 2M Karras", Dpmpp2m, Some(Curve::Karras)),
-            ("DPM++ 2M SDE Karras", Dpmpp2mSde, Some(Curve::Karras)),
-            ("dpmpp_2m_sde_gpu", Dpmpp2mSde, None),
-            ("DPM++ 2M SDE Exponential", Dpmpp2mSde, Some(Curve::Exponential)),
-            ("DPMSolverMultistepScheduler", Dpmpp2m, None),
-            ("Euler", Euler, None),
-            ("euler_a", EulerAncestral, None),
-            ("Euler a", EulerAncestral, None),
-            ("k_euler_ancestral", EulerAncestral, None),
-            ("EulerDiscreteScheduler", Euler, None),
-            ("EulerAncestralDiscreteScheduler", EulerAncestral, None),
-            ("Heun", Heun, None),
-            ("DDIM", Ddim, None),
-            ("uni_pc", UniPc, None),
-            ("uni_pc_bh2", UniPc, None),
-            ("UniPC", UniPc, None),
-            ("LCM", Lcm, None),
-            ("FlowMatchEulerDiscreteScheduler", FlowEuler, None),
-        ] {
-            assert_eq!(parsed(name), (family, curve, None), "{name}");
-        }
-        assert_eq!(parsed("ddim-trailing"), (Ddim, None, Some("trailing")));
-        assert_eq!(
-            parsed("heun karras linspace"),
-            (Heun, Some(Curve::Karras), Some("linspace"))
-        );
-    }
-
-    #[test]
-    fn an_unknown_name_lists_the_choices_and_the_nearest() {
-        let error = parse("dpmpp-2n").unwrap_err();
-        assert_eq!(kind_of(&error), ErrorKind::InvalidSpec);
-        assert!(error.to_string().contains("euler-ancestral"), "{error}");
-        assert_eq!(hint_of(&error), Some("did you mean `dpmpp-2m`?"));
-        for name in ["", "karras", "-", "plms", "🎨"] {
-            assert!(parse(name).is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_variant_that_does_not_exist_is_refused() {
-        for name in [
-            "lcm-karras",
-            "ddim-karras",
-            "euler-a-karras",
-            "flow-unipc-trailing",
-        ] {
-            let error = parse(name).unwrap_err().to_string();
-            assert!(error.contains("no such variant"), "{error}");
-        }
-    }
-}
+#[path = "names_tests.rs"]
+mod tests;

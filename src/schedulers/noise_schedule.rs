@@ -6,6 +6,7 @@
 use anyhow::Result;
 
 use super::config::SchedulerConfig;
+use super::prediction::Prediction;
 
 /// The defaults of a diffusers class, for files that do not state them.
 pub(super) struct BetaDefaults {
@@ -20,6 +21,20 @@ pub(super) const DDPM_BETAS: BetaDefaults = BetaDefaults {
     schedule: "linear",
 };
 
+/// Of the classes after k-diffusion's second order: SDXL's range, and a linear schedule over it.
+pub(super) const SDXL_RANGE_LINEAR: BetaDefaults = BetaDefaults {
+    start: 0.00085,
+    end: 0.012,
+    schedule: "linear",
+};
+
+/// Of the distilled models' classes.
+pub(super) const SDXL_BETAS: BetaDefaults = BetaDefaults {
+    start: 0.00085,
+    end: 0.012,
+    schedule: "scaled_linear",
+};
+
 #[derive(Debug, Clone, Copy)]
 enum BetaSchedule {
     Linear,
@@ -30,7 +45,7 @@ enum BetaSchedule {
 /// What a class does about schedules that end in pure noise (arXiv 2305.08891).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum ZeroSnr {
-    /// The class has no such option.
+    /// The class has no such option: only a choice can ask for it, and is answered as `NearlyZero`.
     Ignored,
     /// The last cumulative alpha is exactly zero.
     Exact,
@@ -47,16 +62,42 @@ pub(super) struct NoiseSchedule {
 impl NoiseSchedule {
     pub fn new(config: &SchedulerConfig, defaults: &BetaDefaults, zero_snr: ZeroSnr) -> Result<Self> {
         let mut betas = betas(config, defaults)?;
-        let rescale = zero_snr != ZeroSnr::Ignored && config.flag("rescale_betas_zero_snr", false)?;
+        let stated = zero_snr != ZeroSnr::Ignored && config.flag("rescale_betas_zero_snr", false)?;
+        let rescale = config.chosen.rescale_zero_snr.unwrap_or(stated);
         if rescale {
             betas = rescale_zero_terminal_snr(&betas);
         }
         let mut alphas_cumprod = cumulative_alphas(&betas);
-        if rescale && zero_snr == ZeroSnr::NearlyZero {
+        if rescale && zero_snr != ZeroSnr::Exact {
             let last = alphas_cumprod.last_mut().expect("at least two betas");
             *last = 2f32.powi(-24);
         }
         Ok(Self { alphas_cumprod })
+    }
+
+    /// For samplers that divide by cumulative alphas: pure noise says nothing of x0 by its noise.
+    pub fn exact(config: &SchedulerConfig, defaults: &BetaDefaults, prediction: Prediction) -> Result<Self> {
+        let schedule = Self::new(config, defaults, ZeroSnr::Exact)?;
+        if prediction == Prediction::Epsilon && schedule.alphas_cumprod.contains(&0.0) {
+            let allowed = "false with prediction_type `epsilon`";
+            if config.chosen.rescale_zero_snr.is_some() {
+                crate::fail!(InvalidSpec, "rescale_betas_zero_snr is true; allowed with {}: {allowed}", config.name();
+                    "such models predict v: add prediction_type `v_prediction`");
+            }
+            return Err(config.not_built("rescale_betas_zero_snr", "true", allowed));
+        }
+        Ok(schedule)
+    }
+
+    /// The cumulative alpha of a whole timestep.
+    pub fn alpha_at(&self, config: &SchedulerConfig, t: f64) -> Result<f64> {
+        let alpha = usize::try_from(t as i64)
+            .ok()
+            .and_then(|t| self.alphas_cumprod.get(t));
+        alpha.map(|alpha| f64::from(*alpha)).ok_or_else(|| {
+            let allowed = format!("such that timestep {t} exists");
+            config.not_built("steps_offset", &t.to_string(), &allowed)
+        })
     }
 
     pub fn len(&self) -> usize {
@@ -90,11 +131,7 @@ fn betas(config: &SchedulerConfig, defaults: &BetaDefaults) -> Result<Vec<f32>> 
     )?;
     let start = config.number("beta_start", defaults.start)?;
     let end = config.number("beta_end", defaults.end)?;
-    let count = config.integer("num_train_timesteps", 1000)?;
-    if !(2..=100_000).contains(&count) {
-        return Err(config.not_built("num_train_timesteps", &count.to_string(), "2 to 100000"));
-    }
-    let count = count as usize;
+    let count = config.train_timesteps()?;
     let betas = match config.numbers("trained_betas")? {
         Some(trained) if trained.len() != count => {
             let length = format!("a list of {}", trained.len());

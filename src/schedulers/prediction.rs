@@ -4,6 +4,7 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::names::Family;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Prediction {
@@ -21,7 +22,18 @@ use Prediction::{Epsilon, Flow, Sample, Velocity};
 
 impl Prediction {
     pub fn new(config: &SchedulerConfig, allowed: &[(&str, Prediction)]) -> Result<Self> {
-        config.choice("prediction_type", "epsilon", allowed)
+        if config.chosen.family.is_some_and(Family::is_flow) {
+            return Ok(Flow);
+        }
+        let Some(chosen) = config.chosen.prediction else {
+            return config.choice("prediction_type", "epsilon", allowed);
+        };
+        if allowed.iter().any(|(_, prediction)| *prediction == chosen) {
+            return Ok(chosen);
+        }
+        let names: Vec<_> = allowed.iter().map(|(name, _)| *name).collect();
+        crate::fail!(InvalidSpec, "prediction_type is not what {} can follow; allowed: {}", config.name(), names.join(", ");
+            "choose another one with --scheduler, for example `--scheduler euler`")
     }
 
     /// x0 from `sample = alpha * x0 + sigma * noise`.
@@ -37,6 +49,22 @@ impl Prediction {
             Velocity => sample * alpha - output * sigma,
             Sample => output,
             Flow => sample - output * sigma,
+        }
+    }
+
+    /// The noise in `sample = alpha * x0 + sigma * noise`, given the x0 that [`Self::denoised`] found.
+    pub fn noise<const D: usize>(
+        self,
+        output: Tensor<D>,
+        sample: Tensor<D>,
+        denoised: Tensor<D>,
+        alpha: f64,
+        sigma: f64,
+    ) -> Tensor<D> {
+        match self {
+            Epsilon => output,
+            Velocity => output * alpha + sample * sigma,
+            Sample | Flow => (sample - denoised * alpha) / sigma,
         }
     }
 
@@ -92,6 +120,9 @@ pub(super) fn lambda(sigma: f64, flow: bool) -> f64 {
 
 /// `flow_prediction` and `use_flow_sigmas` only make sense together.
 pub(super) fn flow_sigmas(config: &SchedulerConfig, prediction: Prediction) -> Result<bool> {
+    if let Some(family) = config.chosen.family {
+        return Ok(family.is_flow());
+    }
     let flow = config.flag("use_flow_sigmas", false)?;
     if flow == (prediction == Flow) {
         return Ok(flow);

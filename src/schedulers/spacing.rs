@@ -1,96 +1,36 @@
-//! Which training timesteps are visited, and at which noise levels.
+//! Which training timesteps are visited, and the noise levels that belong to them.
 //!
-//! Timestep spacings after table 2 of arXiv 2305.08891, noise levels after Karras et al. 2022
-//! (arXiv 2206.00364, equation 5); numpy's arithmetic as in diffusers, since roundings matter.
+//! Timestep spacings after table 2 of arXiv 2305.08891; numpy's arithmetic as in diffusers, since
+//! roundings matter.
 
-use anyhow::Result;
-
-use super::config::SchedulerConfig;
-
+/// How timesteps are spread.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Spacing {
+    /// Both ends and evenly between; `normal` in ComfyUI.
     Linspace,
+    /// Multiples of a whole step from below; `ddim_uniform` in ComfyUI.
     Leading,
+    /// Multiples from above; `sgm_uniform` in ComfyUI.
     Trailing,
+    /// As trailing, but every timestep is rounded up instead of to the nearest; `simple` in ComfyUI.
+    Simple,
 }
+
+/// diffusers' `timestep_spacing`.
+pub(super) const SPACINGS: &[(&str, Spacing)] = &[
+    ("linspace", Spacing::Linspace),
+    ("leading", Spacing::Leading),
+    ("trailing", Spacing::Trailing),
+];
 
 impl Spacing {
-    pub fn new(config: &SchedulerConfig, default: &str) -> Result<Self> {
-        config.choice(
-            "timestep_spacing",
-            default,
-            &[
-                ("linspace", Spacing::Linspace),
-                ("leading", Spacing::Leading),
-                ("trailing", Spacing::Trailing),
-            ],
-        )
-    }
-}
-
-/// Where noise levels come from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Curve {
-    /// The training schedule, at the timesteps.
-    Table,
-    Karras,
-    Exponential,
-}
-
-impl Curve {
-    pub fn new(config: &SchedulerConfig) -> Result<Self> {
-        config.refuse(&["use_beta_sigmas", "use_lu_lambdas"])?;
-        let karras = config.flag("use_karras_sigmas", false)?;
-        let exponential = config.flag("use_exponential_sigmas", false)?;
-        match (karras, exponential) {
-            (false, false) => Ok(Curve::Table),
-            (true, false) => Ok(Curve::Karras),
-            (false, true) => Ok(Curve::Exponential),
-            (true, true) => {
-                Err(config.not_built("use_exponential_sigmas", "true", "false with use_karras_sigmas"))
-            }
+    pub fn name(self) -> &'static str {
+        match self {
+            Spacing::Linspace => "linspace",
+            Spacing::Leading => "leading",
+            Spacing::Trailing => "trailing",
+            Spacing::Simple => "simple",
         }
-    }
-
-    /// Noise levels from most to least; `sigma_max` and `sigma_min` of the file come first.
-    pub fn sigmas(self, config: &SchedulerConfig, table: [f64; 2], n: usize) -> Result<Vec<f64>> {
-        let max = config.optional_number("sigma_max")?.unwrap_or(table[0]);
-        let min = config.optional_number("sigma_min")?.unwrap_or(table[1]);
-        if !(min > 0.0 && max >= min && max.is_finite()) {
-            let allowed = format!("above 0 and at most sigma_max, {max}");
-            return Err(config.not_built("sigma_min", &min.to_string(), &allowed));
-        }
-        Ok(match self {
-            Curve::Exponential => linspace(max.ln(), min.ln(), n)
-                .into_iter()
-                .map(f64::exp)
-                .collect(),
-            Curve::Table | Curve::Karras => {
-                const RHO: f64 = 7.0;
-                let (max_root, min_root) = (max.powf(1.0 / RHO), min.powf(1.0 / RHO));
-                let ramp = linspace(0.0, 1.0, n);
-                ramp.into_iter()
-                    .map(|r| (max_root + r * (min_root - max_root)).powf(RHO))
-                    .collect()
-            }
-        })
-    }
-}
-
-/// `final_sigmas_type`: where the trajectory ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum FinalSigma {
-    Zero,
-    SigmaMin,
-}
-
-impl FinalSigma {
-    pub fn new(config: &SchedulerConfig) -> Result<Self> {
-        config.choice(
-            "final_sigmas_type",
-            "zero",
-            &[("zero", FinalSigma::Zero), ("sigma_min", FinalSigma::SigmaMin)],
-        )
     }
 }
 
@@ -123,6 +63,14 @@ pub(super) fn trailing(last: usize, train: usize, n: usize) -> Vec<f64> {
     let delta = (last - ratio) - last;
     (0..count)
         .map(|i| (last + i as f64 * delta).round_ties_even() - 1.0)
+        .collect()
+}
+
+/// Timesteps of ComfyUI's `simple`: every `train / n`-th from the highest down.
+pub(super) fn simple(train: usize, n: usize) -> Vec<f64> {
+    let ratio = train as f64 / n as f64;
+    (0..n)
+        .map(|i| (train - 1) as f64 - (i as f64 * ratio).floor())
         .collect()
 }
 

@@ -9,11 +9,12 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::dpmpp::{SolverSchedule, solver_timesteps};
-use super::flow_euler::{flow_shift, shifted};
+use super::curves::Curve;
+use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
-use super::spacing::{Curve, FinalSigma, SigmaTable, linspace, to_f32};
+use super::settings::{CurveFields, LevelSettings};
+use super::spacing::Spacing;
 use super::{NoiseSource, Scheduler};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +69,6 @@ impl<const D: usize> UniPc<D> {
         )?;
         let prediction = Prediction::new(config, DIFFUSION_OR_FLOW)?;
         let flow = flow_sigmas(config, prediction)?;
-        let final_sigma = FinalSigma::new(config)?;
         let lower_order_final = config.flag("lower_order_final", true)?;
         if !lower_order_final && solver_order > 1 {
             let allowed = "true unless solver_order is 1";
@@ -76,7 +76,7 @@ impl<const D: usize> UniPc<D> {
         }
         let disabled = config.numbers("disable_corrector")?.unwrap_or_default();
         Ok(Self {
-            schedule: schedule(config, flow, final_sigma, n)?,
+            schedule: schedule(config, flow, n)?,
             prediction,
             flow,
             solver_order: solver_order as usize,
@@ -163,63 +163,27 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     rows.iter().enumerate().map(|(i, row)| row[n] / row[i]).collect()
 }
 
-fn schedule(
-    config: &SchedulerConfig,
-    flow: bool,
-    final_sigma: FinalSigma,
-    n: usize,
-) -> Result<SolverSchedule> {
+fn schedule(config: &SchedulerConfig, flow: bool, n: usize) -> Result<SolverSchedule> {
     let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
-    let train = schedule.len();
-    let curve = Curve::new(config)?;
-    let table = SigmaTable::new(schedule.sigmas());
-    let (timesteps, mut sigmas, lowest) = match (flow, curve) {
-        (true, Curve::Table) => {
-            let (timesteps, sigmas) = flow_levels(flow_shift(config, "flow_shift")?, train, n);
-            let lowest = sigmas[n - 1];
-            (timesteps, sigmas, lowest)
-        }
-        (true, _) => {
+    let settings = LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?;
+    if flow {
+        if settings.curve != Curve::Table {
             return Err(config.not_built("use_flow_sigmas", "true", "false with other sigma curves"));
         }
-        (false, Curve::Table) => {
-            let timesteps = solver_timesteps(config, train, train, n)?;
-            let sigmas = timesteps.iter().map(|t| table.at(*t)).collect();
-            (timesteps, sigmas, schedule.sigma_min())
-        }
-        (false, _) => {
-            let sigmas = curve.sigmas(config, table.ends(), n)?;
-            let whole = |t: f64| match curve {
-                Curve::Karras => t.round_ties_even(),
-                _ => t.trunc(),
-            };
-            let timesteps = sigmas.iter().map(|s| whole(table.timestep_of(*s))).collect();
-            let lowest = sigmas[n - 1];
-            (timesteps, sigmas, lowest)
-        }
-    };
-    sigmas.push(match final_sigma {
-        FinalSigma::Zero => 0.0,
-        FinalSigma::SigmaMin => lowest,
-    });
-    Ok(SolverSchedule {
-        timesteps,
-        sigmas: to_f32(sigmas),
-    })
-}
-
-/// Timesteps and noise levels of a flow model, from (almost) pure noise down.
-fn flow_levels(shift: f64, train: usize, n: usize) -> (Vec<f64>, Vec<f64>) {
-    const EPSILON: f64 = 1e-6;
-    let mut sigmas = linspace(1.0, 1.0 / train as f64, n + 1);
-    sigmas.truncate(n);
-    sigmas.iter_mut().for_each(|s| *s = shifted(*s, shift));
-    // Pure noise has no finite lambda.
-    if (sigmas[0] - 1.0).abs() < EPSILON {
-        sigmas[0] -= EPSILON;
+        let (shift, train) = (flow_shift(config)?, schedule.len());
+        return Ok(SolverSchedule::flow_from_noise(
+            shift,
+            train,
+            settings.final_sigma,
+            n,
+        ));
     }
-    let timesteps = sigmas.iter().map(|s| (s * train as f64).trunc()).collect();
-    (timesteps, sigmas)
+    let rules = SolverRules {
+        clipped: 0,
+        round: true,
+        repeat_lowest: true,
+    };
+    SolverSchedule::new(config, &settings, &schedule, rules, n)
 }
 
 impl<const D: usize> Scheduler<D> for UniPc<D> {

@@ -1,6 +1,6 @@
 //! Safetensors and PyTorch files, mapped from disk or compiled into the binary, as one table of tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::pickle;
+use super::stored::widen;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
@@ -35,6 +36,7 @@ impl Entry {
 pub struct Checkpoint {
     files: Vec<Arc<Source>>,
     entries: BTreeMap<String, Entry>,
+    metadata: BTreeMap<String, String>,
 }
 
 /// A file's bytes.
@@ -49,6 +51,36 @@ impl Source {
         match self {
             Source::Mapped { map, .. } => map,
             Source::Embedded(bytes) => bytes,
+        }
+    }
+
+    /// Maps the pages of a tensor in one call rather than by one fault each.
+    pub(super) fn prefetch(&self, entry: &Entry) {
+        #[cfg(target_os = "linux")]
+        if let Source::Mapped { map, .. } = self {
+            // Advice only: before Linux 5.14 the pages come one by one.
+            let _ = map.advise_range(
+                memmap2::Advice::PopulateRead,
+                entry.start,
+                entry.end - entry.start,
+            );
+        }
+    }
+
+    /// A tensor's bytes, keeping the file mapped for as long as they are held.
+    pub(super) fn shared_bytes(self: &Arc<Self>, entry: &Entry) -> bytes::Bytes {
+        let held = Held {
+            source: self.clone(),
+            range: entry.range(),
+        };
+        bytes::Bytes::from_owner(held)
+    }
+
+    /// Gives the pages of a tensor back to the system once it has been copied, so that the peak
+    /// stays near one copy of the weights.
+    pub(super) fn release(&self, entry: &Entry) {
+        if let Source::Mapped { map, path } = self {
+            release_pages(map, path, entry.start, entry.end);
         }
     }
 }
@@ -101,6 +133,7 @@ impl Checkpoint {
         let places = if is_pickle(Path::new(label)) {
             pickle::tensors(source.bytes(), label)?
         } else {
+            self.metadata.extend(safetensors_metadata(source.bytes(), label)?);
             safetensors_places(source.bytes(), label)?
         };
         let file = self.files.len();
@@ -125,6 +158,17 @@ impl Checkpoint {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry))
     }
 
+    /// What the writer noted in the header of a safetensors file.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// A tensor's numbers as f32; `None` for types that are no floats of 16 or 32 bits.
+    pub fn floats(&self, entry: &Entry) -> Option<Vec<f32>> {
+        let known = matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
+        known.then(|| widen(entry.dtype, self.bytes(entry)))
+    }
+
     /// The tensor of that name, if there is one.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
@@ -135,39 +179,9 @@ impl Checkpoint {
         &self.files[entry.file].bytes()[entry.start..entry.end]
     }
 
-    /// Maps the pages of a tensor in one call rather than by one fault each.
-    pub fn prefetch(&self, entry: &Entry) {
-        #[cfg(target_os = "linux")]
-        if let Source::Mapped { map, .. } = &*self.files[entry.file] {
-            // Advice only: before Linux 5.14 the pages come one by one.
-            let _ = map.advise_range(
-                memmap2::Advice::PopulateRead,
-                entry.start,
-                entry.end - entry.start,
-            );
-        }
-    }
-
-    /// The same bytes as [`Checkpoint::bytes`], keeping the file mapped for as long as they are held.
-    pub fn shared_bytes(&self, entry: &Entry) -> bytes::Bytes {
-        let held = Held {
-            source: self.source(entry),
-            range: entry.range(),
-        };
-        bytes::Bytes::from_owner(held)
-    }
-
     /// The file that holds a tensor.
     pub(super) fn source(&self, entry: &Entry) -> Arc<Source> {
         self.files[entry.file].clone()
-    }
-
-    /// Gives the pages of a tensor back to the system once it has been copied, so that the peak
-    /// stays near one copy of the weights.
-    pub fn release(&self, entry: &Entry) {
-        if let Source::Mapped { map, path } = self.files[entry.file].as_ref() {
-            release_pages(map, path, entry.start, entry.end);
-        }
     }
 
     /// Size of all tensors together, in bytes.
@@ -212,6 +226,11 @@ fn safetensors_places(bytes: &[u8], label: &str) -> Result<Vec<Place>> {
             }
         })
         .collect())
+}
+
+fn safetensors_metadata(bytes: &[u8], label: &str) -> Result<HashMap<String, String>> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(label, &e.to_string()))?;
+    Ok(header.metadata().clone().unwrap_or_default())
 }
 
 fn map_file(path: &Path) -> Result<Source> {

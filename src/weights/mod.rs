@@ -4,11 +4,14 @@ pub mod checkpoint;
 pub mod files;
 pub mod names;
 pub mod names_wan;
+pub mod param;
 pub mod pickle;
+pub mod stored;
 pub mod vars;
 mod zip_archive;
 
 pub use checkpoint::Checkpoint;
 pub use files::ModelFiles;
 pub use names::{NameTable, Origin};
+pub use param::{Param, Parameters};
 pub use vars::{Report, Vars};

@@ -6,18 +6,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Result;
-use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
-use half::slice::HalfFloatSliceExt;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::Dtype;
 
 use super::Checkpoint;
 use super::checkpoint::{Entry, Source};
 use super::names::{NameTable, Origin};
+use super::param::{Param, Parameters};
+use super::stored::{Stored, widen};
 use crate::error::{Error, ErrorKind};
 
 /// What does not fit between a model and its checkpoint.
@@ -89,6 +89,7 @@ struct Shared<'a> {
     mode: Mode,
     account: RefCell<Report>,
     used: RefCell<BTreeSet<String>>,
+    parameters: RefCell<Parameters>,
 }
 
 /// A view into the variables below one prefix, such as `down_blocks.0.resnets.1`.
@@ -122,6 +123,7 @@ impl<'a> Vars<'a> {
                 mode,
                 account: RefCell::new(account),
                 used: RefCell::default(),
+                parameters: RefCell::default(),
             }),
             prefix: String::new(),
             dtype,
@@ -165,7 +167,57 @@ impl<'a> Vars<'a> {
         };
         match self.shared.mode {
             Mode::Verify => placeholder(),
-            Mode::Load => self.load(&origin, &entry, shape),
+            Mode::Load => self.stored(origin, entry).read(shape),
+        }
+    }
+
+    /// As [`Vars::get`], for a weight that adapters may change later.
+    pub fn param<const D: usize>(&self, name: &str, shape: [usize; D]) -> Param<D> {
+        self.param_as(name, shape, shape)
+    }
+
+    /// As [`Vars::param`], for a layer that sees the stored numbers in another shape.
+    ///
+    /// # Panics
+    /// If the two shapes differ in their first axis or their number of elements.
+    pub fn param_as<const S: usize, const D: usize>(
+        &self,
+        name: &str,
+        stored: [usize; S],
+        seen: [usize; D],
+    ) -> Param<D> {
+        let elements = |shape: &[usize]| shape.iter().product::<usize>();
+        assert!(
+            stored[0] == seen[0] && elements(&stored) == elements(&seen),
+            "{name}: stored {stored:?}, seen {seen:?}"
+        );
+        let full = self.at(name).prefix;
+        let placeholder = || Param::from(Tensor::zeros([1; D], &self.shared.device));
+        let Some((origin, entry)) = self.find(&full, &stored) else {
+            return placeholder();
+        };
+        let source = self.stored(origin, entry);
+        let param = match self.shared.mode {
+            Mode::Verify => placeholder(),
+            Mode::Load => Param::from(source.read(stored).reshape(seen)),
+        };
+        let mut parameters = self.shared.parameters.borrow_mut();
+        parameters.add(full, param.clone(), source, stored);
+        param
+    }
+
+    /// The weights asked for with [`Vars::param`] so far, by name.
+    pub fn parameters(&self) -> Parameters {
+        self.shared.parameters.borrow().clone()
+    }
+
+    fn stored(&self, origin: Origin, entry: Entry) -> Stored {
+        Stored {
+            source: self.shared.checkpoint.source(&entry),
+            entry,
+            origin,
+            dtype: self.dtype,
+            device: self.shared.device.clone(),
         }
     }
 
@@ -222,45 +274,6 @@ impl<'a> Vars<'a> {
         Some((origin, entry.clone()))
     }
 
-    fn load<const D: usize>(&self, origin: &Origin, entry: &Entry, shape: [usize; D]) -> Tensor<D> {
-        self.shared.checkpoint.prefetch(entry);
-        let bytes = self.shared.checkpoint.bytes(entry);
-        let part = origin.byte_range(bytes.len());
-        let device = &self.shared.device;
-        let data = match (entry.dtype, self.dtype) {
-            (Dtype::F16, Some(DType::F32)) => TensorData::new(widen_f16(&bytes[part]), shape),
-            (Dtype::BF16, Some(DType::F32)) => TensorData::new(widen_bf16(&bytes[part]), shape),
-            _ => self.as_stored(entry, part, shape),
-        };
-        let stored = data.dtype();
-        let tensor = Tensor::<D>::from_data(data, (device, stored));
-        let copied = stored != stored_dtype(entry.dtype);
-        if copied && origin.is_last_part() {
-            self.shared.checkpoint.release(entry);
-        }
-        let tensor = match self.dtype {
-            Some(dtype) if dtype != stored => tensor.cast(dtype),
-            _ => tensor,
-        };
-        if origin.transposed {
-            transposed(tensor)
-        } else {
-            tensor
-        }
-    }
-
-    /// The stored numbers without a copy: the tensor reads the mapped file, and is copied only if
-    /// written to, or if the file does not align its numbers.
-    fn as_stored<const D: usize>(&self, entry: &Entry, part: Range<usize>, shape: [usize; D]) -> TensorData {
-        let dtype = stored_dtype(entry.dtype);
-        let shared = self.shared.checkpoint.shared_bytes(entry).slice(part);
-        if (shared.as_ptr() as usize).is_multiple_of(dtype.size()) {
-            let bytes = Bytes::from_shared(shared, AllocationProperty::File);
-            return TensorData::from_bytes(bytes, shape, dtype);
-        }
-        TensorData::from_bytes_vec(shared.to_vec(), shape, dtype)
-    }
-
     /// Closes the account: adds what nobody asked for.
     pub fn finish(self) -> Report {
         let mut account = self.shared.account.borrow().clone();
@@ -314,61 +327,9 @@ impl RowTable {
         for &index in indices {
             assert!((index as usize) < rows, "row {index} of a table of {rows}");
             let row = &bytes[index as usize * row_bytes..][..row_bytes];
-            values.extend(match entry.dtype {
-                Dtype::F16 => widen_f16(row),
-                Dtype::BF16 => widen_bf16(row),
-                _ => read_f32(row),
-            });
+            values.extend(widen(entry.dtype, row));
         }
         let data = TensorData::new(values, [indices.len(), channels]);
         Tensor::from_data(data, (device, DType::F32))
     }
-}
-
-fn transposed<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    assert_eq!(D, 2, "only matrices are stored transposed");
-    let [rows, columns] = [tensor.dims()[0], tensor.dims()[1]];
-    let data: Tensor<2> = tensor.reshape([columns, rows]);
-    let back = data.transpose();
-    let dims = back.dims();
-    let mut shape = [0; D];
-    shape.copy_from_slice(&dims);
-    back.reshape(shape)
-}
-
-fn stored_dtype(dtype: Dtype) -> DType {
-    match dtype {
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F32 => DType::F32,
-        other => unreachable!("`find` lets only floats through, not {other:?}"),
-    }
-}
-
-/// Little-endian half floats to f32, with the processor's conversion where it has one.
-pub fn widen_f16(bytes: &[u8]) -> Vec<f32> {
-    const AT_ONCE: usize = 4096;
-    let mut halves = [half::f16::ZERO; AT_ONCE];
-    let mut wide = vec![0.0; bytes.len() / 2];
-    for (bytes, wide) in bytes.chunks(2 * AT_ONCE).zip(wide.chunks_mut(AT_ONCE)) {
-        for (half, b) in halves.iter_mut().zip(bytes.chunks_exact(2)) {
-            *half = half::f16::from_le_bytes([b[0], b[1]]);
-        }
-        halves[..wide.len()].convert_to_f32_slice(wide);
-    }
-    wide
-}
-
-fn read_f32(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect()
-}
-
-fn widen_bf16(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(2)
-        .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
-        .collect()
 }

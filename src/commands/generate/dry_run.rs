@@ -4,17 +4,18 @@ use serde_json::{Value, json};
 
 use crate::commands::table;
 use crate::config::Settings;
-use crate::job::{Answering, Chat, Diffusion, Enhancing, Video, Work};
+use crate::job::{Answering, Chat, Diffusion, Enhancing, Job, Video, Work};
 use crate::progress::Reporter;
-use crate::runner::{Task, notes};
+use crate::runner::{Runner, notes};
 
-use super::prepare::Prepared;
+use super::earlier::State;
+use super::prepare::Ready;
 
 /// Prints what would run, as tables or as one JSON object a job.
-pub fn print(reporter: &mut Reporter, prepared: &Prepared, settings: &Settings) {
-    for task in &prepared.tasks {
-        let mut record = record(task, settings);
-        count_tokens(task, prepared, &mut record);
+pub fn print(reporter: &mut Reporter, jobs: &[Ready], runner: &Runner) {
+    for ready in jobs {
+        let mut record = record(ready, &runner.settings);
+        count_tokens(&ready.job, runner, &mut record);
         if reporter.is_json() {
             reporter.stdout_line(&record.to_string());
         } else {
@@ -30,21 +31,16 @@ pub fn print(reporter: &mut Reporter, prepared: &Prepared, settings: &Settings) 
     }
 }
 
-fn record(task: &Task, settings: &Settings) -> Value {
-    let job = &task.job;
-    let outputs: Vec<String> = task
-        .plan
-        .assets
-        .iter()
-        .map(|a| a.path.display().to_string())
-        .collect();
+fn record(ready: &Ready, settings: &Settings) -> Value {
+    let Ready { job, plan, state } = ready;
+    let outputs: Vec<String> = plan.assets.iter().map(|a| a.path.display().to_string()).collect();
     let dtype = settings.dtype.as_ref();
-    let model = task.model.as_ref();
+    let model = job.model.as_ref();
     let mut record = json!({
         "event": "dry_run",
         "job_id": job.id,
         "type": job.type_name,
-        "model": job.model,
+        "model": job.model_name(),
         "family": model.map(|m| m.family.name()),
         "seeds": job.seeds,
         "seed_drawn": job.seed_drawn,
@@ -52,8 +48,9 @@ fn record(task: &Task, settings: &Settings) -> Value {
         "dtype": dtype.or(model.and_then(|m| m.dtype.as_ref())).map_or("the device's", String::as_str),
         "limit_bytes": job.kind.limit_bytes,
         "outputs": outputs,
-        "callback": task.plan.callback.display().to_string(),
-        "notes": notes(task),
+        "callback": plan.callback.as_ref().map(|path| path.display().to_string()),
+        "done": matches!(state, State::Done { .. }),
+        "notes": notes(job),
         "ignored": job.ignored,
     });
     if let Some(d) = job.diffusion() {
@@ -144,13 +141,13 @@ fn answering_options(answering: &Answering) -> Value {
 }
 
 /// A vocabulary that cannot be read is the run's error, not the preview's.
-fn count_tokens(task: &Task, prepared: &Prepared, record: &mut Value) {
-    let (Some(model), Some(d)) = (&task.model, task.job.diffusion()) else {
+fn count_tokens(job: &Job, runner: &Runner, record: &mut Value) {
+    let Some(d) = job.diffusion() else {
         return;
     };
-    if let Ok(tokens) = prepared.counters.count(model, &d.prompt) {
+    if let Ok(Some(tokens)) = runner.count_tokens(job, &d.prompt) {
         record["prompt_tokens"] = tokens.into();
-        if let Work::Images(images) = &task.job.work {
+        if let Work::Images(images) = &job.work {
             record["tokens_per_chunk"] = json!(chunks(tokens, images.truncate_prompt));
         }
     }

@@ -1,7 +1,7 @@
 //! From the command line to job specs, with the flags laid over them.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -9,7 +9,7 @@ use crate::cli::Generate;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::folder_of;
-use crate::job::{JobSpec, MAX_SPEC_BYTES, Options, Origin, parse};
+use crate::job::{JobSpec, MAX_SPEC_BYTES, Options, Origin, Trust, parse};
 use crate::media::manifest::read_manifest;
 
 /// A spec and where it came from.
@@ -17,9 +17,8 @@ use crate::media::manifest::read_manifest;
 pub struct Gathered {
     pub spec: JobSpec,
     /// For messages: a path, `stdin`, or nothing for flags.
-    pub origin: Option<String>,
-    /// Relative paths in the spec start here.
-    pub base: PathBuf,
+    pub name: Option<String>,
+    pub trust: Trust,
 }
 
 /// One input that could not be read as specs.
@@ -49,8 +48,11 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         }
         found.push(Ok(Gathered {
             spec,
-            origin: Some(path.display().to_string()),
-            base: PathBuf::from("."),
+            name: Some(path.display().to_string()),
+            trust: match args.trust_paths {
+                true => Trust::FULL,
+                false => Origin::Replay.trust(),
+            },
         }));
     } else if inputs.specs.is_empty() {
         if prompt.is_none() {
@@ -58,8 +60,8 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         }
         found.push(Ok(Gathered {
             spec: JobSpec::default(),
-            origin: None,
-            base: PathBuf::from("."),
+            name: None,
+            trust: Origin::Flags.trust(),
         }));
     }
     for input in &inputs.specs {
@@ -128,26 +130,22 @@ fn prompt(args: &Generate, inputs: &Inputs<'_>) -> Result<Option<String>> {
 }
 
 fn read_specs(input: &str) -> Result<Vec<Gathered>> {
-    let (bytes, name, base) = if input == "-" {
-        (read_stdin()?, "stdin".to_string(), PathBuf::from("."))
-    } else {
-        let path = Path::new(input);
-        (
-            read_spec_file(path)?,
-            input.to_string(),
-            folder_of(path).to_path_buf(),
-        )
+    let (bytes, name, origin) = match input {
+        "-" => (read_stdin()?, "stdin", Origin::Stdin),
+        path => (read_spec_file(Path::new(path))?, path, Origin::File),
     };
-    let mut specs = parse(&bytes, &name, Origin::File)?;
-    for spec in &mut specs {
-        locate_references(spec, &base);
+    let mut specs = parse(&bytes, name, origin)?;
+    if origin == Origin::File {
+        for spec in &mut specs {
+            locate_references(spec, folder_of(Path::new(input)));
+        }
     }
     Ok(specs
         .into_iter()
         .map(|spec| Gathered {
             spec,
-            origin: Some(name.clone()),
-            base: base.clone(),
+            name: Some(name.into()),
+            trust: origin.trust(),
         })
         .collect())
 }
@@ -163,6 +161,9 @@ fn locate_references(spec: &mut JobSpec, base: &Path) {
         if let Some(name) = place.as_mut().filter(|name| !name.contains(':')) {
             *name = base.join(&*name).display().to_string();
         }
+    }
+    if let Some(expect) = &mut spec.expect {
+        expect.image = base.join(&expect.image);
     }
 }
 

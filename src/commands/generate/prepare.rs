@@ -4,29 +4,31 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::earlier::State;
 use super::gather::{Gathered, Unread};
-use super::references;
-use crate::config::Settings;
+use super::layout::{Layout, Plan};
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Expect, Format, JobSpec, Output, ResolvedJob, Work, job_kind, resolve};
-use crate::media::frames::Frame;
-use crate::media::golden;
-use crate::media::video::available;
-use crate::pipelines::References;
-use crate::registry::{ModelFamily, ModelSpec, Registry};
-use crate::runner::Task;
-use crate::runner::loader::{TokenCounters, with_native_size};
-use crate::runner::plan::Layout;
+use crate::job::{Fetched, Job, JobSpec, Output, Request, job_kind};
+use crate::registry::Registry;
+use crate::runner::Runner;
 
 /// The jobs of a command line, sorted.
 #[derive(Default)]
 pub struct Prepared {
-    pub tasks: Vec<Task>,
+    pub ready: Vec<Ready>,
     pub invalid: Vec<Invalid>,
     pub notes: Vec<String>,
-    pub counters: TokenCounters,
+}
+
+/// A job that can start.
+#[derive(Debug)]
+pub struct Ready {
+    pub job: Job,
+    pub plan: Plan,
+    /// What is at its places.
+    pub state: State,
 }
 
 /// A job that cannot start.
@@ -52,22 +54,13 @@ impl Invalid {
     }
 }
 
-/// A job on its way to becoming a task.
-struct Settled {
-    job: ResolvedJob,
-    model: Option<ModelSpec>,
-    golden: Option<(Expect, Frame)>,
-    references: References,
-}
-
 /// Sorts the gathered jobs into those that can start and those that cannot.
 ///
 /// # Errors
 /// `Usage` when the places on the command line do not fit these jobs.
 pub fn all(
     gathered: Vec<Result<Gathered, Unread>>,
-    registry: &mut Registry,
-    settings: &Settings,
+    runner: &mut Runner,
     layout: &Layout,
 ) -> Result<Prepared> {
     let mut prepared = Prepared::default();
@@ -92,35 +85,31 @@ pub fn all(
                 }
                 Entry::Occupied(_) => {
                     let error = conflict(id);
-                    prepared.invalid.push(refused(id.clone(), true, found, error));
+                    prepared.invalid.push(refused(id.clone(), found, error));
                     continue;
                 }
             }
         }
-        let id_given = found.spec.id.is_some();
-        let id = found
-            .spec
-            .id
-            .clone()
-            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        match settle(&id, &found, registry, settings, layout, &prepared.counters) {
+        let drawn = || uuid::Uuid::new_v4().to_string();
+        let id = found.spec.id.clone().unwrap_or_else(drawn);
+        match settle(&id, &found, runner, layout) {
             Ok(job) => settled.push(job),
-            Err(error) => prepared.invalid.push(refused(id, id_given, found, error)),
+            Err(error) => prepared.invalid.push(refused(id, found, error)),
         }
     }
     plan(settled, layout, &mut prepared)?;
     Ok(prepared)
 }
 
-fn refused(id: String, id_given: bool, found: Gathered, error: anyhow::Error) -> Invalid {
-    let error = match &found.origin {
-        Some(origin) => error.context(origin.clone()),
+fn refused(id: String, found: Gathered, error: anyhow::Error) -> Invalid {
+    let error = match &found.name {
+        Some(name) => error.context(name.clone()),
         None => error,
     };
     Invalid {
         job: Some(Refused {
             id,
-            id_given,
+            id_given: found.spec.id.is_some(),
             spec: found.spec,
         }),
         error,
@@ -136,58 +125,14 @@ fn conflict(id: &str) -> anyhow::Error {
     .into()
 }
 
-fn settle(
-    id: &str,
-    found: &Gathered,
-    registry: &mut Registry,
-    settings: &Settings,
-    layout: &Layout,
-    counters: &TokenCounters,
-) -> Result<Settled> {
-    let named = || format!("job `{id}`");
-    learn_size(&found.spec, registry).with_context(named)?;
-    let mut spec = JobSpec {
-        id: Some(id.into()),
-        ..found.spec.clone()
-    };
-    take_format(&mut spec, registry, layout.output.as_deref());
-    let mut job = resolve(&spec, registry, settings, &|model, text| {
-        counters.count(model, text)
-    })?;
-    // The manifest holds an id that somebody gave and no drawn one: the same job, the same bytes.
-    job.spec.id.clone_from(&found.spec.id);
-    let model = job
-        .model
-        .as_deref()
-        .map(|name| match &job.work {
-            // Where this one's files are missing, rules take over.
-            Work::Enhance(_) => registry
-                .entry(name)
-                .cloned()
-                .map_or_else(|| registry.find(name), Ok),
-            _ => registry.find(name),
-        })
-        .transpose()
-        .with_context(named)?;
-    let golden = match &job.spec.expect {
-        Some(expect) => {
-            let expected = golden::load(&found.base.join(&expect.image)).with_context(named)?;
-            Some((expect.clone(), expected))
-        }
-        None => None,
-    };
-    if let Some(Format::Video(format)) = job.diffusion().map(|d| d.format) {
-        available(format).with_context(named)?;
-    }
-    let references = match (job.video(), &model) {
-        (Some(video), Some(model)) => references::load(video, model).with_context(named)?,
-        _ => References::default(),
-    };
-    Ok(Settled {
-        job,
-        model,
-        golden,
-        references,
+fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> Result<Job> {
+    let mut spec = found.spec.clone();
+    take_format(&mut spec, &runner.registry, layout.output.as_deref());
+    runner.settle(&Request {
+        id,
+        spec: &spec,
+        trust: found.trust,
+        fetched: &Fetched::new(),
     })
 }
 
@@ -203,39 +148,29 @@ fn take_format(spec: &mut JobSpec, registry: &Registry, output: Option<&str>) {
     }
 }
 
-/// Resolving takes a model's native size from the registry; a model that only its files know is
-/// looked at first. Names that do not exist are left to the resolver, which has the better message.
-fn learn_size(spec: &JobSpec, registry: &mut Registry) -> Result<()> {
-    let routed = || registry.route(spec.job_type.as_deref().unwrap_or("sdxl_image_fast"));
-    let Some(name) = spec.model.as_deref().or_else(routed) else {
-        return Ok(());
-    };
-    if let Ok(model) = registry.find(name)
-        && model.family == ModelFamily::Sdxl
-    {
-        registry.insert(with_native_size(model)?);
+/// Gives every job its places and looks at what is there. A job that is done already keeps the seed
+/// that was drawn for it then.
+fn plan(mut settled: Vec<Job>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
+    let plans = layout.plan(&settled)?;
+    let states: Vec<Result<State>> = settled
+        .iter()
+        .zip(&plans)
+        .map(|(job, plan)| State::of(job, plan))
+        .collect();
+    for (job, state) in settled.iter_mut().zip(&states) {
+        if let Ok(State::Done { seed: Some(seed), .. }) = state {
+            job.take_drawn_seed(*seed);
+        }
     }
-    Ok(())
-}
-
-fn plan(settled: Vec<Settled>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
-    let jobs: Vec<&ResolvedJob> = settled.iter().map(|s| &s.job).collect();
-    let plans = layout.plan(&jobs)?;
-    for (ready, plan) in settled.into_iter().zip(plans) {
-        let Settled {
-            job,
-            model,
-            golden,
-            references,
-        } = ready;
-        match plan.check_free(&job) {
-            Ok(()) => prepared.tasks.push(Task {
-                job,
-                model,
-                plan,
-                golden,
-                references,
-            }),
+    // Seeds may be in names.
+    let plans = layout.plan(&settled)?;
+    for ((mut job, plan), state) in settled.into_iter().zip(plans).zip(states) {
+        match state {
+            Ok(state) => {
+                let difference = plan.assets.first().map(|first| first.difference());
+                job.difference = difference;
+                prepared.ready.push(Ready { job, plan, state });
+            }
             Err(error) => prepared.invalid.push(Invalid {
                 error: error.context(format!("job `{}`", job.id)),
                 job: Some(Refused {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::image::{MicroConditioning, PromptSyntax, SamplingOptions};
+use super::loras::Adapters;
 use super::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
 use crate::device::Precision;
 use crate::fail;
@@ -17,6 +18,7 @@ use crate::nn::noise::TorchGenerator;
 use crate::registry::ModelSpec;
 use crate::schedulers::{self, SchedulerConfig};
 
+mod loras;
 pub mod parts;
 mod prompt;
 
@@ -28,6 +30,7 @@ pub struct SdxlPipeline {
     parts: Parts,
     device: Device,
     dtype: DType,
+    adapters: Adapters,
 }
 
 impl SdxlPipeline {
@@ -45,6 +48,7 @@ impl SdxlPipeline {
             parts,
             device: device.clone(),
             dtype: precision.dtype(),
+            adapters: Adapters::default(),
         })
     }
 
@@ -159,7 +163,6 @@ fn check_built(request: &ImageRequest) -> Result<()> {
         ("image", request.init.is_some()),
         ("controls", !request.controls.is_empty()),
         ("ip_adapters", !request.ip_adapters.is_empty()),
-        ("loras", !request.loras.is_empty()),
         ("refiner", request.refiner.is_some()),
         ("hires", request.hires.is_some()),
         ("freeu", request.freeu.is_some()),
@@ -228,6 +231,7 @@ impl ImagePipeline for SdxlPipeline {
         check_built(request)?;
         let scheduler = self.scheduler_for(request)?;
         let mut timings = Timings::default();
+        let mut notes = self.merge_loras(&request.loras, &mut timings)?;
 
         observer(Event::Stage("encode"))?;
         let embeds = timings.time("encode", &self.device, || {
@@ -258,11 +262,9 @@ impl ImagePipeline for SdxlPipeline {
 
         observer(Event::Stage("decode"))?;
         let frames = timings.time("decode", &self.device, || self.decode(Tensor::cat(latents, 0)))?;
-        let notes = if embeds.truncated {
-            vec!["prompt cut at 77 tokens, as asked".to_string()]
-        } else {
-            Vec::new()
-        };
+        if embeds.truncated {
+            notes.push("prompt cut at 77 tokens, as asked".to_string());
+        }
         Ok(ImageOutput {
             frames,
             timings: timings.0,

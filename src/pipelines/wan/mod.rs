@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::loras::Adapters;
 use super::open::LoadOptions;
 use super::sdxl::Timings;
 use super::video::{VideoOutput, VideoPipeline, VideoRequest};
@@ -27,6 +28,7 @@ use crate::weights::vars::Mode;
 
 mod control;
 mod embed_store;
+mod loras;
 pub mod parts;
 mod text;
 
@@ -54,6 +56,7 @@ pub struct WanPipeline {
     text_encoder: Option<Umt5Encoder>,
     transformer: Option<WanTransformer>,
     vae: Option<WanVae>,
+    adapters: Adapters,
     texts: BTreeMap<String, Text>,
     cache_dir: Option<PathBuf>,
     store: Option<EmbedStore>,
@@ -85,6 +88,7 @@ impl WanPipeline {
             text_encoder: None,
             transformer: None,
             vae: None,
+            adapters: Adapters::default(),
             texts: BTreeMap::new(),
             cache_dir: options.cache_dir.clone(),
             store: None,
@@ -198,6 +202,7 @@ impl WanPipeline {
             observer(Event::Stage("load"))?;
             let (transformer, report) = self.layout.transformer(&self.configs, &self.target)?;
             report.into_result()?;
+            self.adapters.merge_into_new(&loras::networks(&transformer))?;
             self.transformer = Some(transformer);
         }
         Ok(())

@@ -86,7 +86,7 @@ async fn a_job_goes_from_new_over_work_to_done_with_its_callback() {
     assert_eq!(place.files("work"), set([]));
     assert_eq!(place.files("done"), set(["a.json", "a.yaml"]));
     assert_eq!(place.record("done/a.json"), claim.record);
-    let told = queue.outbox().claim(Which::All, 9).await.unwrap();
+    let told = queue.outbox().claim(Which::All(u64::MAX), 9).await.unwrap();
     assert_eq!(told, std::slice::from_ref(&envelope));
     // Its claim has ended: nothing more is taken from it.
     assert_eq!(

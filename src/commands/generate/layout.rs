@@ -7,11 +7,12 @@ use anyhow::Result;
 
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::files::{Existing, folder_of, with_suffix};
-use crate::job::{Format, JobSpec, ResolvedJob};
-use crate::media::manifest::{read_manifest, settled_spec};
+use crate::files::{Existing, folder_of, name_limit_bytes, with_suffix};
+use crate::job::{Format, Job};
+use crate::media::manifest::read_manifest;
 use crate::media::video::VideoFormat;
-use crate::outbox::body as callback;
+
+use super::earlier::Earlier;
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
 /// The extension is the job's.
@@ -29,6 +30,8 @@ pub struct Layout {
     pub callback: Option<String>,
     /// Overwrite whatever is there.
     pub force: bool,
+    /// A callback is wanted also beside a file that `output` names.
+    pub tells: bool,
 }
 
 /// Where files go, before a job fills it in.
@@ -44,7 +47,9 @@ struct Template {
 pub struct Plan {
     /// One per image, video or separate frame; none for jobs whose answer is text.
     pub assets: Vec<Place>,
-    pub callback: PathBuf,
+    pub callback: Option<PathBuf>,
+    /// Nothing there is kept.
+    pub force: bool,
 }
 
 /// One file to be written.
@@ -54,12 +59,19 @@ pub struct Place {
     pub existing: Existing,
 }
 
+impl Place {
+    /// Where a golden test shows how this output differs from the expected one.
+    pub fn difference(&self) -> PathBuf {
+        with_suffix(&self.path, ".difference").with_extension("png")
+    }
+}
+
 impl Layout {
     /// Plans every job of a run.
     ///
     /// # Errors
     /// `Usage` when the template is wrong, or two jobs would share a file.
-    pub fn plan(&self, jobs: &[&ResolvedJob]) -> Result<Vec<Plan>> {
+    pub fn plan(&self, jobs: &[Job]) -> Result<Vec<Plan>> {
         let template = self.template()?;
         let mut owners: HashMap<PathBuf, &str> = HashMap::new();
         let mut plans = Vec::new();
@@ -68,34 +80,46 @@ impl Layout {
             for place in &assets {
                 claim(&mut owners, &place.path, &job.id, "--output", "{id} or {seed}")?;
             }
-            let callback = match &self.callback {
-                Some(file) => PathBuf::from(file.replace("{id}", &job.id)),
-                None => template.folder(&job.id).join("callback.json"),
-            };
-            plans.push(Plan { assets, callback });
+            let callback = self.callback_in(&template, &job.id);
+            plans.push(Plan {
+                assets,
+                callback,
+                force: self.force,
+            });
         }
         self.settle_callbacks(jobs, &mut plans, &mut owners)?;
         Ok(plans)
     }
 
     /// Where the callback of a job goes that has no files, as it was refused; `None` when its id
-    /// cannot be part of a path or the place belongs to another job.
+    /// cannot be part of a path, the place belongs to another job, or a result of this id is there,
+    /// which no refusal replaces.
     pub fn callback_of_refused(&self, id: &str) -> Option<PathBuf> {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if id.is_empty() || id.len() > 128 || !id.chars().all(fits) {
             return None;
         }
-        let path = match &self.callback {
-            Some(file) => PathBuf::from(file.replace("{id}", id)),
-            None => self.template().ok()?.folder(id).join("callback.json"),
+        let template = self.template().ok()?;
+        let path = self.callback_in(&template, id)?;
+        let free = |path: &Path| match Earlier::read(path) {
+            None => path.symlink_metadata().is_err(),
+            Some(earlier) => earlier.job_id == id && !earlier.is_result(),
         };
-        match callback::owner(&path) {
-            _ if path.symlink_metadata().is_err() => Some(path),
-            Some(owner) if owner.job_id == id => Some(path),
-            _ => {
-                let own = path.with_file_name(format!("{id}.callback.json"));
-                own.symlink_metadata().is_err().then_some(own)
-            }
+        // A result of this id under either name stands for it.
+        let own = path.with_file_name(format!("{id}.callback.json"));
+        let is_mine = |path: &Path| Earlier::read(path).is_some_and(|e| e.job_id == id && e.is_result());
+        if is_mine(&path) || is_mine(&own) {
+            return None;
+        }
+        [path, own].into_iter().find(|path| free(path))
+    }
+
+    /// `None` for a named file whose user asked for no callback.
+    fn callback_in(&self, template: &Template, id: &str) -> Option<PathBuf> {
+        match &self.callback {
+            Some(file) => Some(PathBuf::from(file.replace("{id}", id))),
+            None if template.is_one_file() && !self.tells => None,
+            None => Some(template.folder(id).join("callback.json")),
         }
     }
 
@@ -127,16 +151,14 @@ impl Layout {
 
     /// # Errors
     /// `Usage` when the user's extension is not that of the job's files.
-    fn assets(&self, template: &Template, job: &ResolvedJob) -> Result<Vec<Place>> {
+    fn assets(&self, template: &Template, job: &Job) -> Result<Vec<Place>> {
         let Some(diffusion) = job.diffusion() else {
             template.check_folder(&job.type_name)?;
             return Ok(Vec::new());
         };
         template.check_extension(diffusion.format.extension(), &job.type_name)?;
         // The user named this very file, so an earlier picture of ours there may give way.
-        let named = !PLACEHOLDERS
-            .iter()
-            .any(|name| template.path.contains(&format!("{{{name}}}")));
+        let named = template.is_one_file();
         let mut places = Vec::new();
         for (index, &seed) in job.seeds.iter().enumerate() {
             let path = template.path_of(job, index, seed, diffusion.format.extension());
@@ -146,7 +168,10 @@ impl Layout {
                     .collect(),
                 _ => vec![path],
             };
-            places.extend(paths.into_iter().map(|path| self.place(path, named)));
+            for path in paths {
+                check_name(&path, "--output")?;
+                places.push(self.place(path, named));
+            }
         }
         Ok(places)
     }
@@ -166,28 +191,38 @@ impl Layout {
     /// Jobs that share a folder, or find another job's callback there, get `ID.callback.json`.
     fn settle_callbacks<'j>(
         &self,
-        jobs: &[&'j ResolvedJob],
+        jobs: &'j [Job],
         plans: &mut [Plan],
         owners: &mut HashMap<PathBuf, &'j str>,
     ) -> Result<()> {
         let mut users: HashMap<PathBuf, usize> = HashMap::new();
-        for plan in plans.iter() {
-            *users.entry(plan.callback.clone()).or_default() += 1;
+        for callback in plans.iter().filter_map(|plan| plan.callback.clone()) {
+            *users.entry(callback).or_default() += 1;
         }
         for (job, plan) in jobs.iter().zip(plans) {
+            let Some(callback) = &mut plan.callback else {
+                continue;
+            };
             if self.callback.is_some() {
-                self.check_named_callback(&plan.callback)?;
-            } else if users[&plan.callback] > 1 || taken(&plan.callback, job, &plan.assets) {
-                plan.callback = plan.callback.with_file_name(format!("{}.callback.json", job.id));
+                self.check_named_callback(callback)?;
+            } else if users[callback] > 1 || taken(callback, job, &plan.assets) {
+                *callback = callback.with_file_name(format!("{}.callback.json", job.id));
             }
-            claim(owners, &plan.callback, &job.id, "--callback", "{id}")?;
+            check_name(callback, "--callback")?;
+            claim(owners, callback, &job.id, "--callback", "{id}")?;
         }
         Ok(())
     }
 
     fn check_named_callback(&self, path: &Path) -> Result<()> {
+        if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+            fail!(
+                CannotWrite, "--callback `{}`: it is a device, FIFO or socket, no regular file", path.display();
+                "choose another file"
+            );
+        }
         let foreign = path.is_dir()
-            || (path.metadata().is_ok_and(|m| m.is_file() && m.len() > 0) && callback::owner(path).is_none());
+            || (path.metadata().is_ok_and(|m| m.is_file() && m.len() > 0) && Earlier::read(path).is_none());
         if foreign && !self.force {
             fail!(
                 CannotWrite,
@@ -200,6 +235,12 @@ impl Layout {
 }
 
 impl Template {
+    /// Whether the user named this very file.
+    fn is_one_file(&self) -> bool {
+        let varies = |name: &&&str| self.path.contains(&format!("{{{name}}}"));
+        !self.takes_extension && !PLACEHOLDERS.iter().any(|name| varies(&name))
+    }
+
     /// The folder of a job's files.
     fn folder(&self, id: &str) -> PathBuf {
         folder_of(Path::new(&self.path.replace("{id}", id))).to_path_buf()
@@ -230,7 +271,7 @@ impl Template {
         )
     }
 
-    fn path_of(&self, job: &ResolvedJob, index: usize, seed: u64, extension: &str) -> PathBuf {
+    fn path_of(&self, job: &Job, index: usize, seed: u64, extension: &str) -> PathBuf {
         let told_apart = self.path.contains("{index}") || self.path.contains("{seed}");
         let mut name = self
             .path
@@ -250,65 +291,51 @@ impl Template {
     }
 }
 
-impl Plan {
-    /// Refuses files in the way before any work is done. A file that this very job wrote earlier is
-    /// no obstacle: the same job gives the same bytes.
-    ///
-    /// # Errors
-    /// `CannotWrite`, naming the file.
-    pub fn check_free(&self, job: &ResolvedJob) -> Result<()> {
-        for place in &self.assets {
-            if place.existing == Existing::Replace || place.path.symlink_metadata().is_err() {
-                continue;
-            }
-            let same_job =
-                read_manifest(&place.path).is_ok_and(|(old, _)| is_same(settled_spec(job), old.spec));
-            if !same_job {
-                return Err(Error::new(
-                    ErrorKind::CannotWrite,
-                    format!(
-                        "output `{}`: a different file is already there, and it is kept",
-                        place.path.display()
-                    ),
-                )
-                .hint("choose another --output or id, or overwrite it with --force")
-                .into());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A job whose prompt is still to be enhanced is the same as one that knows what came of it.
-fn is_same(new: JobSpec, old: JobSpec) -> bool {
-    let enhanced_prompt = new.enhanced_prompt.clone().or(old.enhanced_prompt.clone());
-    old == JobSpec {
-        enhanced_prompt,
-        ..new
-    }
-}
-
 fn is_ours(path: &Path) -> bool {
     read_manifest(path).is_ok()
 }
 
 /// True when an existing callback speaks of another job whose result is still there. One that only
 /// speaks of the very files this job replaces, or of a failure, may give way.
-fn taken(path: &Path, job: &ResolvedJob, assets: &[Place]) -> bool {
-    if path.symlink_metadata().is_err() {
-        return false;
-    }
-    let Some(owner) = callback::owner(path) else {
-        return true;
+fn taken(path: &Path, job: &Job, assets: &[Place]) -> bool {
+    let Some(earlier) = Earlier::read(path) else {
+        return path.symlink_metadata().is_ok();
     };
-    let replaced = owner
+    let replaced = earlier
         .assets
         .iter()
         .all(|old| assets.iter().any(|new| new.path == Path::new(old)));
-    let over = owner.status != callback::Status::Processing.name();
+    let over = earlier.status != "processing";
     // A completed job without files has its whole result in its callback.
-    let is_result = owner.status == callback::Status::Completed.name() && owner.assets.is_empty();
-    owner.job_id != job.id && (is_result || !(over && replaced))
+    let is_answer = earlier.status == "completed" && earlier.assets.is_empty();
+    earlier.job_id != job.id && (is_answer || !(over && replaced))
+}
+
+/// Found before any work: a name that no file can have.
+///
+/// # Errors
+/// `CannotWrite` with a name that fits.
+fn check_name(path: &Path, flag: &str) -> Result<()> {
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    let limit = name_limit_bytes(folder_of(path));
+    if name.len() <= limit {
+        return Ok(());
+    }
+    let shown = name.to_string_lossy();
+    let extension = Path::new(&*shown)
+        .extension()
+        .map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    let mut room = limit.saturating_sub(extension.len()).min(shown.len());
+    while !shown.is_char_boundary(room) {
+        room -= 1;
+    }
+    fail!(
+        CannotWrite,
+        "{flag}: the file name `{shown}` has {} bytes, and the file system takes {limit}", name.len();
+        "the longest that fits is `{}{extension}`", &shown[..room]
+    )
 }
 
 fn claim<'j>(

@@ -1,0 +1,105 @@
+//! The files that a job reads when it runs: found and permitted here, decoded there.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{JobSpec, Trust};
+use crate::config::shown;
+use crate::fail;
+
+/// One file that a job reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The spec's field, such as `config.first_frame`.
+    pub field: String,
+    /// As the spec names it: a path or an address.
+    pub source: String,
+    /// Where it lies on this machine.
+    pub path: PathBuf,
+    /// What it must be, in hexadecimal; `None` where nobody knows.
+    pub sha256: Option<String>,
+}
+
+impl Input {
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        format!("{} `{}`", self.field, shown(&self.source))
+    }
+}
+
+/// A file that was fetched for a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Local {
+    pub path: PathBuf,
+    pub sha256: String,
+}
+
+/// What was fetched, by its address in the spec.
+pub type Fetched = HashMap<String, Local>;
+
+/// Every reference of a spec, field and source; the golden picture is none.
+pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
+    let config = &spec.config;
+    [
+        ("config.first_frame", &config.first_frame),
+        ("config.last_frame", &config.last_frame),
+        ("config.image", &config.image),
+    ]
+    .into_iter()
+    .filter_map(|(field, source)| Some((field.to_string(), source.as_deref()?)))
+    .collect()
+}
+
+/// Finds every file that the job reads.
+///
+/// # Errors
+/// `InvalidSpec` for a local path from somebody who may name none, `NotBuilt` for an address that was
+/// not fetched.
+pub(super) fn inputs(spec: &JobSpec, trust: Trust, fetched: &Fetched) -> Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for (field, source) in references(spec) {
+        inputs.push(input(field, source, trust, fetched)?);
+    }
+    if let Some(expect) = &spec.expect {
+        let source = expect.image.display().to_string();
+        inputs.push(input("expect.image".into(), &source, trust, fetched)?);
+    }
+    Ok(inputs)
+}
+
+fn input(field: String, source: &str, trust: Trust, fetched: &Fetched) -> Result<Input> {
+    let (path, sha256) = match fetched.get(source) {
+        Some(local) => (local.path.clone(), Some(local.sha256.clone())),
+        None => {
+            if let Some(scheme) = scheme(source) {
+                fail!(
+                    NotBuilt, "{field}: `{scheme}:` addresses are not fetched by this build";
+                    "save the picture as a file and name its path"
+                );
+            }
+            if !trust.paths {
+                fail!(
+                    InvalidSpec, "{field} is `{}`, a file of this machine, which this spec may not name", shown(source);
+                    "{}", trust.cure
+                );
+            }
+            (Path::new(source).to_path_buf(), None)
+        }
+    };
+    Ok(Input {
+        field,
+        source: source.into(),
+        path,
+        sha256,
+    })
+}
+
+/// `https` of `https://…`, `data` of `data:…`; a drive letter is none.
+pub fn scheme(source: &str) -> Option<&str> {
+    let (scheme, _) = source.split_once(':')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    (scheme.len() > 1 && scheme.len() < 20 && scheme.chars().all(fits)).then_some(scheme)
+}

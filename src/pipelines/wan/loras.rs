@@ -1,0 +1,39 @@
+//! WAN's transformer as adapters see it.
+
+use anyhow::Result;
+
+use super::WanPipeline;
+use super::parts::Target;
+use crate::adapters::{Network, Part};
+use crate::models::wan_transformer::WanTransformer;
+use crate::pipelines::Lora;
+use crate::weights::vars::Mode;
+
+/// The network that WAN's adapters are made for.
+pub(super) fn networks(transformer: &WanTransformer) -> [Network<'_>; 1] {
+    [Network {
+        part: Part::WanTransformer,
+        parameters: &transformer.parameters,
+    }]
+}
+
+impl WanPipeline {
+    /// Makes these adapters, and none of earlier calls, part of the transformer's weights: at
+    /// once if it is loaded, else when it is. Returns notes for the user.
+    ///
+    /// # Errors
+    /// Files that are missing or broken; `BadInput` for an adapter of another family or width. The
+    /// weights are then unchanged.
+    pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>> {
+        const FAMILY: &str = "WAN";
+        if let Some(transformer) = &self.transformer {
+            return self.adapters.set(&networks(transformer), FAMILY, loras);
+        }
+        let header = Target {
+            mode: Mode::Verify,
+            ..self.target.clone()
+        };
+        let (transformer, _) = self.layout.transformer(&self.configs, &header)?;
+        self.adapters.set_later(&networks(&transformer), FAMILY, loras)
+    }
+}
