@@ -8,6 +8,8 @@ mod admin;
 mod alloc_count;
 /// Temporary folder and command builder.
 mod harness;
+/// HTTPS on this machine.
+mod https_server;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
@@ -23,6 +25,8 @@ mod enhance_command;
 mod enhance_service;
 /// Jobs that enhance their prompt, and `chat_enhance`.
 mod enhanced;
+/// References over the network.
+mod fetching;
 /// Full-size layouts account for every tensor.
 mod full_size;
 /// The same for WAN, `.pth` files included.
@@ -64,6 +68,8 @@ mod signals;
 mod specs;
 /// What WAN jobs mean.
 mod specs_video;
+/// Folder and S3 as places for assets, and what happens when they fail.
+mod storage;
 /// `generate` for videos: files, callbacks, refusals.
 mod video;
 /// Videos through the command against diffusers.

@@ -1,13 +1,27 @@
-//! Reference pictures: from a path, an `https:` or a `data:` address to a checked file.
+//! Reference pictures: from an `https:` or a `data:` address to a checked file on this machine.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
-use crate::config::shown;
-use crate::fail;
+use crate::config::{Settings, shown};
+use crate::error::{Error, ErrorKind, kind_of};
+use crate::media::load::check_picture;
+
+pub mod address;
+mod cache;
+mod data;
+mod https;
+
+pub use address::Policy;
+pub use cache::Cache;
+use https::{Https, blocked, failed};
+pub use https::{Resolve, SystemResolver};
 
 /// A reference that is on this machine and may be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +32,7 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// What a reference may be and cost.
+/// What a reference may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Of the file as it comes over the network.
@@ -41,47 +55,128 @@ impl Default for Limits {
     }
 }
 
-/// Whether a job may name files of this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalPaths<'a> {
-    /// Relative ones start here.
-    From(&'a Path),
-    Refused,
-}
-
-/// Fetches the references of one job: an address that the job names twice is fetched once.
-#[derive(Debug)]
+/// Fetches references and keeps them by digest. Each job's addresses are asked anew: what an address
+/// shows may change.
 pub struct Fetcher {
-    cache: PathBuf,
-    limits: Limits,
+    https: Https,
+    cache: Cache,
 }
 
 impl Fetcher {
-    /// Keeps what it fetches in `cache`, by digest.
-    pub fn new(cache: impl Into<PathBuf>, limits: Limits) -> Self {
+    /// The operator's: public addresses, and `references/` in the cache folder.
+    pub fn of(settings: &Settings) -> Self {
+        let folder = settings.cache_dir.join("references");
+        Self::new(
+            Cache::new(folder, Cache::DEFAULT_MAX_BYTES),
+            Arc::new(SystemResolver),
+            Policy::of_this_build(),
+            Limits::default(),
+        )
+    }
+
+    /// With names, addresses and limits of the caller's making.
+    pub fn new(cache: Cache, resolver: Arc<dyn Resolve>, policy: Policy, limits: Limits) -> Self {
         Self {
-            cache: cache.into(),
-            limits,
+            https: Https {
+                resolver,
+                policy,
+                limits,
+                authorities: Vec::new(),
+            },
+            cache,
         }
+    }
+
+    /// Trusts an authority besides those of the system's store or `SSL_CERT_FILE`.
+    pub fn trusting(mut self, authority: reqwest::Certificate) -> Self {
+        self.https.authorities.push(authority);
+        self
+    }
+
+    /// Fetches the references of one job, given as field and source; by source. An address that the
+    /// job names twice is asked once. Sources without a scheme are paths and left out.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`], about the first that fails.
+    pub async fn fetch_all<'a>(
+        &self,
+        references: impl IntoIterator<Item = (String, &'a str)>,
+    ) -> Result<HashMap<String, Fetched>> {
+        let mut fetched = HashMap::new();
+        for (field, source) in references {
+            if scheme(source).is_some() && !fetched.contains_key(source) {
+                fetched.insert(source.to_string(), self.fetch(&field, source).await?);
+            }
+        }
+        Ok(fetched)
     }
 
     /// Fetches one reference; `field` names it in messages, such as `config.first_frame`.
     ///
     /// # Errors
     /// `FetchBlocked` for an address that may not be asked, `FetchFailed` for what is missing, too
-    /// large or no picture, `Unavailable` for a server that fails or takes too long, `InvalidSpec`
-    /// for a local path where none may be named, `InputMissing` and `BadInput` for local files.
-    pub async fn fetch(&self, field: &str, reference: &str, local: LocalPaths<'_>) -> Result<Fetched> {
-        let from = match local {
-            LocalPaths::From(base) => base.display().to_string(),
-            LocalPaths::Refused => "a queue".into(),
+    /// large or no picture, `Unavailable` for a server that fails or takes too long, `CannotWrite`
+    /// and `Io` from the cache.
+    pub async fn fetch(&self, field: &str, reference: &str) -> Result<Fetched> {
+        let name = format!("{field} `{}`", presentable(reference));
+        let bytes = match scheme(reference) {
+            Some("data") => {
+                let limit = self.https.limits.data_bytes;
+                data::decode(reference, limit).map_err(|why| failed(&name, &why))?
+            }
+            Some(_) => self.https.get(&name, reference).await?,
+            None => return Err(blocked(&name, "is no https or data address")),
         };
-        fail!(
-            NotBuilt,
-            "{field}: `{}` from {from} is not fetched to {} by this build (limit {} bytes)",
-            shown(reference),
-            self.cache.display(),
-            self.limits.bytes
-        )
+        let cache = self.cache.clone();
+        let keep = move || {
+            check_picture(&name, &bytes).map_err(as_fetch_failure)?;
+            cache.keep(&bytes)
+        };
+        tokio::task::spawn_blocking(keep)
+            .await
+            .context("keeping a reference was broken off")?
+    }
+}
+
+/// `https` of `https://…`, in lower case; one letter is a drive and none.
+fn scheme(source: &str) -> Option<&'static str> {
+    let (scheme, _) = source.split_once(':')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    if scheme.len() < 2 || scheme.len() >= 20 || !scheme.chars().all(fits) {
+        return None;
+    }
+    Some(match scheme.eq_ignore_ascii_case("data") {
+        true => "data",
+        false => "https",
+    })
+}
+
+/// An address for messages: a user, a password and what follows `?` may be secrets, and a `data:`
+/// address is all content.
+fn presentable(reference: &str) -> String {
+    if scheme(reference) == Some("data") {
+        return shown(reference.split(',').next().unwrap_or("data:"));
+    }
+    match Url::parse(reference) {
+        Ok(mut url) => {
+            url.set_query(None);
+            url.set_fragment(None);
+            // Fails for addresses that cannot have them.
+            let _ = url.set_username("").and_then(|()| url.set_password(None));
+            shown(url.as_str())
+        }
+        Err(_) => shown(reference.split(['/', '?', '#']).next().unwrap_or_default()),
+    }
+}
+
+/// A picture that came over the network and is none is a reference that could not be fetched.
+fn as_fetch_failure(error: anyhow::Error) -> anyhow::Error {
+    match kind_of(&error) {
+        ErrorKind::BadInput => Error {
+            kind: ErrorKind::FetchFailed,
+            ..Error::summary(&error)
+        }
+        .into(),
+        _ => error,
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::frames::Frame;
 use super::read::{FileKind, sniff};
@@ -92,15 +92,28 @@ pub fn load_reference(name: &str, bytes: &[u8]) -> Result<Frame> {
         return Err(too_large(name));
     }
     let format = format_of(name, bytes)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(broken(name, "JPEG", "it is truncated"));
-    }
-    let picture = decode(name, bytes, format)?;
+    let mut decoder = decoder(name, bytes, format)?;
+    let why = |e: image::ImageError| broken(name, shown(format), &e.to_string());
+    let orientation = decoder.orientation().map_err(why)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(why)?;
+    picture.apply_orientation(orientation);
     let rgb = match picture.color().has_alpha() {
         true => on_black(picture),
         false => picture.into_rgb8(),
     };
     Ok(Frame::new(rgb.width(), rgb.height(), rgb.into_raw()))
+}
+
+/// Looks at everything of a picture but its pixels: type, size, and whether it is whole as far as its
+/// header tells.
+///
+/// # Errors
+/// As [`load_reference`], but for pixels that cannot be decoded.
+pub fn check_picture(name: &str, bytes: &[u8]) -> Result<()> {
+    if bytes.len() as u64 > LARGEST_FILE_BYTES {
+        return Err(too_large(name));
+    }
+    decoder(name, bytes, format_of(name, bytes)?).map(drop)
 }
 
 /// The type by the content's first bytes.
@@ -127,17 +140,18 @@ fn format_of(name: &str, bytes: &[u8]) -> Result<ImageFormat> {
     })
 }
 
-fn decode(name: &str, bytes: &[u8], format: ImageFormat) -> Result<DynamicImage> {
-    let shown = match format {
-        ImageFormat::Png => "PNG",
-        ImageFormat::Jpeg => "JPEG",
-        _ => "WebP",
-    };
-    let why = |e: image::ImageError| broken(name, shown, &e.to_string());
+/// A decoder that has read the header and finds nothing wrong with it.
+fn decoder<'b>(name: &str, bytes: &'b [u8], format: ImageFormat) -> Result<impl ImageDecoder + 'b> {
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(broken(name, "JPEG", "it is truncated"));
+    }
+    let why = |e: image::ImageError| broken(name, shown(format), &e.to_string());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    // The checks below are tighter and say more.
-    reader.no_limits();
-    let mut decoder = reader.into_decoder().map_err(why)?;
+    // The checks below are tighter and say more; this bounds what is compressed beside the pixels.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(LARGEST_DECODED_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(why)?;
     let (width, height) = decoder.dimensions();
     if width.max(height) > LARGEST_SIDE_PX {
         let found = format!("is {width}x{height} and a side may be {LARGEST_SIDE_PX} at most");
@@ -152,12 +166,17 @@ fn decode(name: &str, bytes: &[u8], format: ImageFormat) -> Result<DynamicImage>
         ));
     }
     if width == 0 || height == 0 {
-        return Err(broken(name, shown, "it has no pixels"));
+        return Err(broken(name, shown(format), "it has no pixels"));
     }
-    let orientation = decoder.orientation().map_err(why)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(why)?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
+    Ok(decoder)
+}
+
+fn shown(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        _ => "WebP",
+    }
 }
 
 fn on_black(picture: DynamicImage) -> image::RgbImage {

@@ -14,9 +14,12 @@ use crate::config::{StorageSettings, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
+mod faults;
 mod folder;
+mod s3;
 
 pub use folder::FolderStore;
+pub use s3::S3Store;
 
 /// One file on its way into a store.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,9 +114,10 @@ impl Default for Patience {
 pub fn open(target: &str, settings: &StorageSettings, patience: Patience) -> Result<Arc<dyn Store>> {
     match target.split_once("://") {
         None => Ok(Arc::new(FolderStore::new(target, settings)?)),
+        Some(("s3", place)) => Ok(Arc::new(S3Store::new(place, settings, patience)?)),
         Some((scheme, _)) => fail!(
-            NotBuilt, "storage `{}:` is not in this build yet (patience {patience:?})", shown(scheme);
-            "name a folder"
+            Config, "storage begins with `{}:`", shown(scheme);
+            "name a folder, or s3://BUCKET/PREFIX"
         ),
     }
 }
