@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::config::SchedulerConfig;
 use super::curves::Curve;
+use super::families::Schedule;
 use super::names;
 use super::prediction::Prediction;
 use super::settings::Given;
@@ -106,15 +107,17 @@ impl SamplerChoice {
     }
 
     fn spacing(&self, name: &str, config: &SchedulerConfig) -> Result<Spacing> {
-        if config.is_flow() {
-            crate::fail!(InvalidSpec, "timestep_spacing is `{name}`, but this model is a flow model"; "leave it out");
-        }
         let Some((_, spacing)) = SPACINGS.iter().find(|(known, _)| *known == name) else {
             crate::fail!(
                 InvalidSpec,
                 "timestep_spacing is `{name}`; allowed: linspace, leading, trailing"
             );
         };
+        if let Some(family) = config.family()
+            && !family.has(Schedule::Spacing(*spacing))
+        {
+            crate::fail!(InvalidSpec, "timestep_spacing is `{name}`, which does not apply to {}", family.name(); "leave it out");
+        }
         Ok(*spacing)
     }
 

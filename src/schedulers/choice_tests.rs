@@ -53,6 +53,28 @@ fn a_schedule_alone_changes_the_models_own_sampler() {
 }
 
 #[test]
+fn a_spacing_is_refused_where_it_does_not_apply() {
+    let spacing = |name: &str, spacing: &str| SamplerChoice {
+        timestep_spacing: Some(spacing.into()),
+        ..named(name)
+    };
+    assert_eq!(
+        built(spacing("lcm", "trailing")).timesteps(),
+        built(named("lcm")).timesteps()
+    );
+    assert!(
+        wrong(spacing("lcm", "leading"))
+            .to_string()
+            .contains("does not apply to lcm")
+    );
+    assert!(
+        wrong(spacing("euler", "cosine"))
+            .to_string()
+            .contains("allowed: linspace")
+    );
+}
+
+#[test]
 fn a_list_of_timesteps_is_followed_and_counted() {
     let list = vec![999.0, 845.0, 730.0, 587.0, 443.0, 310.0, 193.0, 116.0, 53.0, 13.0];
     for name in [

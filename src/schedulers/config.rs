@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
 use super::curves::Curve;
-use super::names::{self, Choice, Family};
+use super::families::{self, Family};
+use super::names::{self, Choice};
 use super::prediction::Prediction;
-use super::settings::{CurveFields, Given};
+use super::settings::Given;
 use super::spacing::Spacing;
 use crate::error::{Error, ErrorKind};
 
@@ -191,8 +192,7 @@ impl SchedulerConfig {
 
     /// The sigma curve that a name mentions, if there is one.
     pub(super) fn curve_of(&self) -> Result<Option<Curve>> {
-        let fields = self.family().map_or(CurveFields::Ignored, Family::curve_fields);
-        Ok(Some(self.curve(fields)?).filter(|curve| *curve != Curve::Table))
+        Ok(Some(self.curve()?).filter(|curve| *curve != Curve::Table))
     }
 
     /// The timesteps that the model was trained on.
@@ -224,7 +224,11 @@ impl SchedulerConfig {
     }
 
     pub(super) fn unknown_class(&self) -> anyhow::Error {
-        self.not_built("_class_name", &self.class_name, &names::class_names().join(", "))
+        self.not_built(
+            "_class_name",
+            &self.class_name,
+            &families::class_names().join(", "),
+        )
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::families::Family;
 use super::levels::whole_timesteps;
-use super::names::Family;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule};
 use super::prediction::{DIFFUSION, Prediction};
 use super::settings::Given;

@@ -12,8 +12,7 @@ use super::config::SchedulerConfig;
 use super::levels::{SolverRules, SolverSchedule};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction, alpha_sigma};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::{FinalSigma, LevelSettings};
 use super::{NoiseSource, Scheduler};
 
 pub(super) struct Deis<const D: usize> {
@@ -40,7 +39,7 @@ impl<const D: usize> Deis<D> {
         // The class never goes to 0: the noise there would have no logarithm.
         let settings = LevelSettings {
             final_sigma: FinalSigma::SigmaMin,
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
+            ..LevelSettings::read(config)?
         };
         let rules = SolverRules {
             clipped: 0,

@@ -10,12 +10,11 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::curves::Curve;
+use super::families::Family;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
-use super::names::Family;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::{FinalSigma, LevelSettings};
 use super::{NoiseSource, Scheduler};
 
 /// How many of the noisiest timesteps `lambda_min_clipped` leaves out.
@@ -174,7 +173,7 @@ impl<const D: usize> Dpmpp<D> {
 
 fn schedule(config: &SchedulerConfig, flow: bool, n: usize) -> Result<SolverSchedule> {
     let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
-    let settings = LevelSettings::read(config, Spacing::Linspace, CurveFields::WithLu)?;
+    let settings = LevelSettings::read(config)?;
     if flow {
         if settings.curve != Curve::Table {
             return Err(config.not_built("use_flow_sigmas", "true", "false with other sigma curves"));

@@ -7,12 +7,11 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::families::Family;
 use super::levels::{SigmaRules, SigmaSchedule, ancestral_step, scaled};
-use super::names::Family;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, EPSILON_OR_VELOCITY, Prediction};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::{FinalSigma, LevelSettings};
 use super::{NoiseSource, Scheduler};
 
 /// `euler`: follows the probability-flow ODE.
@@ -26,7 +25,7 @@ impl Euler {
         config.choice("interpolation_type", "linear", &[("linear", ())])?;
         config.choice("timestep_type", "discrete", &[("discrete", ())])?;
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
-        let settings = LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?;
+        let settings = LevelSettings::read(config)?;
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
             prediction: Prediction::new(config, DIFFUSION)?,
@@ -83,7 +82,7 @@ impl EulerAncestral {
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
         let settings = LevelSettings {
             final_sigma: FinalSigma::Zero,
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Ignored)?
+            ..LevelSettings::read(config)?
         };
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,

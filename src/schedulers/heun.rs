@@ -10,8 +10,7 @@ use super::config::SchedulerConfig;
 use super::levels::{SigmaRules, SigmaSchedule, scaled};
 use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::{FinalSigma, LevelSettings};
 use super::{NoiseSource, Scheduler};
 
 /// Timesteps come in pairs but for the first, which only predicts, and so do sigmas:
@@ -30,7 +29,7 @@ impl<const D: usize> Heun<D> {
         let schedule = NoiseSchedule::new(config, &SDXL_RANGE_LINEAR, ZeroSnr::Ignored)?;
         let settings = LevelSettings {
             final_sigma: FinalSigma::Zero,
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
+            ..LevelSettings::read(config)?
         };
         let single = SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?;
         Ok(Self {

@@ -6,7 +6,6 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::levels::whole_timesteps;
 use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
 use super::settings::Given;
@@ -41,23 +40,10 @@ impl Lcm {
 
 /// `n` of the timesteps that the model was distilled on, evenly spread, from the highest down.
 ///
-/// diffusers' classes know no spacing; one that was chosen is laid out as for other samplers, which is
-/// what ComfyUI does.
+/// Whatever `timestep_spacing` says, as in diffusers' classes.
 pub(super) fn distilled_timesteps(config: &SchedulerConfig, train: usize, n: usize) -> Result<Vec<f64>> {
     if let Some(Given::Timesteps(timesteps)) = &config.chosen.given {
         return Ok(timesteps.clone());
-    }
-    if let Some(spacing) = config.chosen.spacing {
-        let offset = config.integer("steps_offset", 0)?;
-        let timesteps = whole_timesteps(spacing, offset, train, n);
-        if timesteps.iter().all(|t| (0.0..train as f64).contains(t)) {
-            return Ok(timesteps);
-        }
-        return Err(config.not_built(
-            "steps_offset",
-            &offset.to_string(),
-            "one that leaves all timesteps in range",
-        ));
     }
     let original = config.integer("original_inference_steps", 50)?;
     if !(1..=train as i64).contains(&original) {

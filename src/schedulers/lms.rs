@@ -12,8 +12,7 @@ use super::config::SchedulerConfig;
 use super::levels::{SigmaRules, SigmaSchedule, scaled};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::{FinalSigma, LevelSettings};
 use super::{NoiseSource, Scheduler};
 
 const ORDER: usize = 4;
@@ -30,7 +29,7 @@ impl<const D: usize> Lms<D> {
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::Ignored)?;
         let settings = LevelSettings {
             final_sigma: FinalSigma::Zero,
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
+            ..LevelSettings::read(config)?
         };
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,

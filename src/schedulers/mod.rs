@@ -30,6 +30,7 @@ mod ddim;
 mod deis;
 mod dpmpp;
 mod euler;
+mod families;
 mod flow_euler;
 mod heun;
 mod lcm;
@@ -54,7 +55,7 @@ pub use names::{NAMES, SCHEDULES, a1111_names, check_name, combine, listing, run
 pub use presets::{PRESETS, Preset};
 pub use window::{Part, Window};
 
-use names::Family;
+use families::Family;
 use two_stage::Method;
 
 /// Draws standard normal noise of the latents' shape; a batch has one generator per image.

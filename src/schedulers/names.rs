@@ -8,11 +8,9 @@
 use anyhow::Result;
 
 use super::curves::Curve;
-use super::settings::CurveFields;
+use super::families::{FAMILIES, Family, Known, Schedule};
 use super::spacing::Spacing;
 use crate::error::{Error, ErrorKind};
-
-use Family::*;
 
 /// The names in help texts and messages. A schedule of [`SCHEDULES`] may follow where it applies.
 pub const NAMES: &[&str] = &[
@@ -57,99 +55,12 @@ pub const SCHEDULES: &[&str] = &[
     "simple",
 ];
 
-/// A sampler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    Euler,
-    EulerAncestral,
-    Heun,
-    Dpm2,
-    Dpm2Ancestral,
-    Lms,
-    Ddim,
-    Pndm,
-    Dpmpp2m,
-    Dpmpp2mSde,
-    Dpmpp3m,
-    Dpmpp3mSde,
-    Dpmpp2s,
-    Dpmpp2sAncestral,
-    DpmppSde,
-    Deis,
-    UniPc,
-    Lcm,
-    Tcd,
-    FlowUniPc,
-    FlowDpmpp,
-    FlowEuler,
-}
-
 /// What a name says: a sampler, and a schedule if one is named.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Choice {
     pub family: Family,
     pub curve: Option<Curve>,
     pub spacing: Option<Spacing>,
-}
-
-struct Known {
-    family: Family,
-    name: &'static str,
-    /// Of diffusers; empty where it has none.
-    class_name: &'static str,
-    /// Without spaces, `_` and `-`, in lower case, with `p` for `+`; the name itself is one more.
-    spellings: &'static [&'static str],
-}
-
-const fn known(
-    family: Family,
-    name: &'static str,
-    class_name: &'static str,
-    spellings: &'static [&'static str],
-) -> Known {
-    Known {
-        family,
-        name,
-        class_name,
-        spellings,
-    }
-}
-
-const MULTISTEP: &str = "DPMSolverMultistepScheduler";
-const UNIPC: &str = "UniPCMultistepScheduler";
-
-#[rustfmt::skip]
-const FAMILIES: &[Known] = &[
-    known(Euler, "euler", "EulerDiscreteScheduler", &["keuler", "eulerdiscrete"]),
-    known(EulerAncestral, "euler-ancestral", "EulerAncestralDiscreteScheduler",
-        &["eulera", "keulera", "keulerancestral", "eulerancestraldiscrete"]),
-    known(Heun, "heun", "HeunDiscreteScheduler", &["kheun", "heundiscrete"]),
-    known(Dpm2, "dpm2", "KDPM2DiscreteScheduler", &["kdpm2", "kdpm2discrete"]),
-    known(Dpm2Ancestral, "dpm2-ancestral", "KDPM2AncestralDiscreteScheduler",
-        &["dpm2a", "kdpm2a", "kdpm2ancestral", "kdpm2ancestraldiscrete"]),
-    known(Lms, "lms", "LMSDiscreteScheduler", &["klms", "lmsdiscrete"]),
-    known(Ddim, "ddim", "DDIMScheduler", &[]),
-    known(Pndm, "pndm", "PNDMScheduler", &["plms"]),
-    known(Dpmpp2m, "dpmpp-2m", MULTISTEP, &["kdpmpp2m", "dpmpp", "dpmsolverpp", "dpmsolvermultistep"]),
-    known(Dpmpp2mSde, "dpmpp-2m-sde", MULTISTEP, &["kdpmpp2msde", "dpmpp2msdegpu", "sdedpmsolverpp"]),
-    known(Dpmpp3m, "dpmpp-3m", MULTISTEP, &["kdpmpp3m"]),
-    known(Dpmpp3mSde, "dpmpp-3m-sde", MULTISTEP, &["kdpmpp3msde", "dpmpp3msdegpu"]),
-    known(Dpmpp2s, "dpmpp-2s", "DPMSolverSinglestepScheduler", &["kdpmpp2s", "dpmsolversinglestep"]),
-    known(Dpmpp2sAncestral, "dpmpp-2s-ancestral", "", &["dpmpp2sa", "kdpmpp2sa", "kdpmpp2sancestral"]),
-    known(DpmppSde, "dpmpp-sde", "DPMSolverSDEScheduler", &["kdpmppsde", "dpmppsdegpu", "dpmsolversde"]),
-    known(Deis, "deis", "DEISMultistepScheduler", &["deismultistep"]),
-    known(UniPc, "unipc", UNIPC, &["unipcbh2", "unipcmultistep"]),
-    known(Lcm, "lcm", "LCMScheduler", &[]),
-    known(Tcd, "tcd", "TCDScheduler", &[]),
-    known(FlowUniPc, "flow-unipc", UNIPC, &[]),
-    known(FlowDpmpp, "flow-dpmpp", MULTISTEP, &["flowdpmpp2m", "flowdpm"]),
-    known(FlowEuler, "flow-euler", "FlowMatchEulerDiscreteScheduler", &["flowmatcheuler", "flowmatcheulerdiscrete"]),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Schedule {
-    Curve(Curve),
-    Spacing(Spacing),
 }
 
 /// Spellings of schedules; a longer one stands before its own ending.
@@ -171,91 +82,6 @@ const SPELLINGS: &[(&str, Schedule)] = &[
     ("uniform", Schedule::Spacing(Spacing::Linspace)),
     ("simple", Schedule::Spacing(Spacing::Simple)),
 ];
-
-impl Family {
-    fn known(self) -> &'static Known {
-        let mut all = FAMILIES.iter();
-        all.find(|known| known.family == self)
-            .expect("every family is in the table")
-    }
-
-    /// The class of diffusers; our name where it has none.
-    pub fn class_name(self) -> &'static str {
-        match self.known().class_name {
-            "" => self.name(),
-            class_name => class_name,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        self.known().name
-    }
-
-    /// The family of a configuration file; `None` for classes that are not built.
-    pub fn of(class_name: &str, sde: bool, third_order: bool, flow: bool) -> Option<Self> {
-        match (class_name, flow) {
-            (MULTISTEP, true) => Some(FlowDpmpp),
-            (MULTISTEP, false) => Some(match (sde, third_order) {
-                (false, false) => Dpmpp2m,
-                (false, true) => Dpmpp3m,
-                (true, false) => Dpmpp2mSde,
-                (true, true) => Dpmpp3mSde,
-            }),
-            (UNIPC, true) => Some(FlowUniPc),
-            _ => {
-                let mut all = FAMILIES.iter();
-                all.find(|known| !class_name.is_empty() && known.class_name == class_name)
-                    .map(|known| known.family)
-            }
-        }
-    }
-
-    pub fn is_flow(self) -> bool {
-        matches!(self, FlowUniPc | FlowDpmpp | FlowEuler)
-    }
-
-    /// Whether it follows noise levels, so that a curve or `sigmas` may lay them out.
-    pub fn has_sigmas(self) -> bool {
-        !self.is_flow() && !matches!(self, Ddim | Pndm | Lcm | Tcd)
-    }
-
-    /// Samplers that draw as much noise as `eta` says; 1 is the full amount.
-    pub fn default_eta(self) -> Option<f64> {
-        match self {
-            Ddim | Tcd => Some(0.0),
-            EulerAncestral | Dpm2Ancestral | Dpmpp2sAncestral | DpmppSde => Some(1.0),
-            _ => None,
-        }
-    }
-
-    /// Whether `timesteps` may lay it out: pndm's own calls depend on even spacing.
-    pub fn takes_timesteps(self) -> bool {
-        !self.is_flow() && self != Pndm
-    }
-
-    /// Whether the class of diffusers reads `timestep_spacing` from its file.
-    pub fn reads_spacing(self) -> bool {
-        !self.is_flow() && !matches!(self, Lcm | Tcd | Dpmpp2s)
-    }
-
-    /// The sigma curves that the class of diffusers reads from its file.
-    pub fn curve_fields(self) -> CurveFields {
-        match self {
-            Dpmpp2m | Dpmpp2mSde | Dpmpp3m | Dpmpp3mSde => CurveFields::WithLu,
-            EulerAncestral | Dpmpp2sAncestral => CurveFields::Ignored,
-            family if family.has_sigmas() => CurveFields::Three,
-            _ => CurveFields::Ignored,
-        }
-    }
-
-    fn has(self, schedule: Schedule) -> bool {
-        match schedule {
-            Schedule::Curve(Curve::Lu) => matches!(self, Dpmpp2m | Dpmpp2mSde | Dpmpp3m | Dpmpp3mSde),
-            Schedule::Curve(_) => self.has_sigmas(),
-            Schedule::Spacing(_) => !self.is_flow(),
-        }
-    }
-}
 
 /// # Errors
 /// `InvalidSpec`, naming the choices and the nearest one.
@@ -365,9 +191,9 @@ pub fn runs_on(name: &str, flow_model: bool) -> bool {
 pub(super) fn fit(choice: &Choice, flow_model: bool) -> Option<Family> {
     let plain = choice.curve.is_none() && choice.spacing.is_none();
     match choice.family {
-        Euler if flow_model && plain => Some(FlowEuler),
-        UniPc if flow_model && plain => Some(FlowUniPc),
-        Dpmpp2m if flow_model && plain => Some(FlowDpmpp),
+        Family::Euler if flow_model && plain => Some(Family::FlowEuler),
+        Family::UniPc if flow_model && plain => Some(Family::FlowUniPc),
+        Family::Dpmpp2m if flow_model && plain => Some(Family::FlowDpmpp),
         family => (family.is_flow() == flow_model).then_some(family),
     }
 }
@@ -386,21 +212,21 @@ pub fn a1111_names(name: &str) -> (String, Option<&'static str>) {
         return (name.to_string(), None);
     };
     let sampler = match choice.family {
-        Euler => "Euler",
-        EulerAncestral => "Euler a",
-        Heun => "Heun",
-        Dpm2 => "DPM2",
-        Dpm2Ancestral => "DPM2 a",
-        Lms => "LMS",
-        Ddim => "DDIM",
-        Pndm => "PLMS",
-        Dpmpp2m => "DPM++ 2M",
-        Dpmpp2mSde => "DPM++ 2M SDE",
-        Dpmpp3mSde => "DPM++ 3M SDE",
-        Dpmpp2sAncestral => "DPM++ 2S a",
-        DpmppSde => "DPM++ SDE",
-        UniPc => "UniPC",
-        Lcm => "LCM",
+        Family::Euler => "Euler",
+        Family::EulerAncestral => "Euler a",
+        Family::Heun => "Heun",
+        Family::Dpm2 => "DPM2",
+        Family::Dpm2Ancestral => "DPM2 a",
+        Family::Lms => "LMS",
+        Family::Ddim => "DDIM",
+        Family::Pndm => "PLMS",
+        Family::Dpmpp2m => "DPM++ 2M",
+        Family::Dpmpp2mSde => "DPM++ 2M SDE",
+        Family::Dpmpp3mSde => "DPM++ 3M SDE",
+        Family::Dpmpp2sAncestral => "DPM++ 2S a",
+        Family::DpmppSde => "DPM++ SDE",
+        Family::UniPc => "UniPC",
+        Family::Lcm => "LCM",
         family => family.name(),
     };
     let schedule = match (choice.curve, choice.spacing) {
@@ -415,15 +241,6 @@ pub fn a1111_names(name: &str) -> (String, Option<&'static str>) {
         _ => None,
     };
     (sampler.to_string(), schedule)
-}
-
-/// The classes of diffusers that are built.
-pub(super) fn class_names() -> Vec<&'static str> {
-    let mut names: Vec<_> = FAMILIES.iter().map(|known| known.class_name).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| !name.is_empty());
-    names
 }
 
 fn shorten(name: &str) -> String {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::{hint_of, kind_of};
+use Family::*;
 
 fn parsed(name: &str) -> (Family, Option<Curve>, Option<Spacing>) {
     let choice = parse(name).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -140,6 +141,7 @@ fn an_unknown_name_lists_the_choices_and_the_nearest() {
 fn a_variant_that_does_not_exist_is_refused_with_those_that_do() {
     for name in [
         "lcm-karras",
+        "tcd-simple",
         "ddim-karras",
         "pndm-beta",
         "euler-lu",

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
-use super::names::Family;
+use super::families::Family;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Prediction {

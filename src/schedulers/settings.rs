@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::config::SchedulerConfig;
 use super::curves::Curve;
-use super::names::Family;
+use super::families::Family;
 use super::spacing::{SPACINGS, Spacing};
 use crate::error::{Error, ErrorKind};
 
@@ -52,12 +52,11 @@ pub(super) struct LevelSettings {
 }
 
 impl LevelSettings {
-    /// `default` is the class's `timestep_spacing`.
-    pub fn read(config: &SchedulerConfig, default: Spacing, curves: CurveFields) -> Result<Self> {
+    pub fn read(config: &SchedulerConfig) -> Result<Self> {
         Ok(Self {
-            spacing: config.spacing(default)?,
+            spacing: config.spacing(Spacing::Linspace)?,
             steps_offset: config.integer("steps_offset", 0)?,
-            curve: config.curve(curves)?,
+            curve: config.curve()?,
             sigma_min: config.optional_number("sigma_min")?,
             sigma_max: config.optional_number("sigma_max")?,
             final_sigma: config.final_sigma()?,
@@ -85,7 +84,8 @@ impl SchedulerConfig {
         }
     }
 
-    pub(super) fn curve(&self, fields: CurveFields) -> Result<Curve> {
+    /// The chosen curve, or that of the file.
+    pub(super) fn curve(&self) -> Result<Curve> {
         if let Some(curve) = self.chosen.curve {
             return Ok(curve);
         }
@@ -95,6 +95,7 @@ impl SchedulerConfig {
             ("use_beta_sigmas", Curve::Beta),
             ("use_lu_lambdas", Curve::Lu),
         ];
+        let fields = self.family().map_or(CurveFields::Ignored, Family::curve_fields);
         let read = match fields {
             CurveFields::Ignored => 0,
             CurveFields::Three => 3,

@@ -13,7 +13,7 @@ use super::dpmpp::{SolverSettings, SolverType, clipped};
 use super::levels::{SolverRules, SolverSchedule};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction, alpha_sigma, lambda};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
+use super::settings::{FinalSigma, LevelSettings};
 use super::spacing::Spacing;
 use super::{NoiseSource, Scheduler};
 
@@ -46,7 +46,7 @@ impl<const D: usize> Singlestep<D> {
         // The class spreads its timesteps evenly whatever the file says of other classes.
         let settings = LevelSettings {
             spacing: config.chosen.spacing.unwrap_or(Spacing::Linspace),
-            ..LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?
+            ..LevelSettings::read(config)?
         };
         let rules = SolverRules {
             clipped: clipped(config, &schedule)?,

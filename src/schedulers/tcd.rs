@@ -7,8 +7,8 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::families::Family;
 use super::lcm::distilled_timesteps;
-use super::names::Family;
 use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
 use super::{NoiseSource, Scheduler};

@@ -9,13 +9,13 @@ use anyhow::Result;
 use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
+use super::families::Family;
 use super::heun::repeat;
 use super::levels::{Double, SigmaRules, SigmaSchedule, ancestral_step, scaled};
-use super::names::Family;
 use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
 use super::prediction::{EPSILON_OR_VELOCITY, Prediction};
-use super::settings::{CurveFields, FinalSigma, LevelSettings};
-use super::spacing::{Spacing, to_f32};
+use super::settings::{FinalSigma, LevelSettings};
+use super::spacing::to_f32;
 use super::{NoiseSource, Scheduler};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,10 +59,10 @@ pub(super) struct TwoStage<const D: usize> {
 impl<const D: usize> TwoStage<D> {
     pub fn new(config: &SchedulerConfig, method: Method, n: usize) -> Result<Self> {
         let schedule = NoiseSchedule::new(config, &SDXL_RANGE_LINEAR, ZeroSnr::Ignored)?;
-        let (family, curves, rules) = method.class();
+        let (family, rules) = method.class();
         let settings = LevelSettings {
             final_sigma: FinalSigma::Zero,
-            ..LevelSettings::read(config, Spacing::Linspace, curves)?
+            ..LevelSettings::read(config)?
         };
         let single = SigmaSchedule::new(config, &settings, &schedule, rules, n)?;
         let eta = config.eta(family)?;
@@ -149,8 +149,8 @@ fn towards<const D: usize>(sample: Tensor<D>, denoised: Tensor<D>, ratio: f64) -
 }
 
 impl Method {
-    /// The sampler, the curves that its class reads, and how that class rounds.
-    fn class(self) -> (Family, CurveFields, SigmaRules) {
+    /// The sampler, and how its class rounds.
+    fn class(self) -> (Family, SigmaRules) {
         let kdpm2 = SigmaRules {
             round_karras: true,
             double: Double::OnCurves,
@@ -160,10 +160,10 @@ impl Method {
             double: Double::Always,
         };
         match self {
-            Method::Dpm2 => (Family::Dpm2, CurveFields::Three, kdpm2),
-            Method::Dpm2Ancestral => (Family::Dpm2Ancestral, CurveFields::Three, kdpm2),
-            Method::Dpmpp2sAncestral => (Family::Dpmpp2sAncestral, CurveFields::Ignored, SigmaRules::SINGLE),
-            Method::DpmppSde => (Family::DpmppSde, CurveFields::Three, sde),
+            Method::Dpm2 => (Family::Dpm2, kdpm2),
+            Method::Dpm2Ancestral => (Family::Dpm2Ancestral, kdpm2),
+            Method::Dpmpp2sAncestral => (Family::Dpmpp2sAncestral, SigmaRules::SINGLE),
+            Method::DpmppSde => (Family::DpmppSde, sde),
         }
     }
 

@@ -13,8 +13,7 @@ use super::curves::Curve;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
-use super::settings::{CurveFields, LevelSettings};
-use super::spacing::Spacing;
+use super::settings::LevelSettings;
 use super::{NoiseSource, Scheduler};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -165,7 +164,7 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
 
 fn schedule(config: &SchedulerConfig, flow: bool, n: usize) -> Result<SolverSchedule> {
     let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::NearlyZero)?;
-    let settings = LevelSettings::read(config, Spacing::Linspace, CurveFields::Three)?;
+    let settings = LevelSettings::read(config)?;
     if flow {
         if settings.curve != Curve::Table {
             return Err(config.not_built("use_flow_sigmas", "true", "false with other sigma curves"));

@@ -121,19 +121,19 @@ impl Trajectory<'_> {
         (train - share * train).round_ties_even()
     }
 
+    /// The steps that the calls make up; as in diffusers, the extra call of pndm counts with the first
+    /// step of whatever goes to the end.
     fn steps_of(&self, calls: &Range<usize>) -> usize {
-        if self.order == 1 {
-            // The extra call of pndm counts with the first step.
-            let extra = self.timesteps.len() - self.num_steps;
-            calls.len()
-                - if calls.start == 0 {
-                    extra.min(calls.len() - 1)
-                } else {
-                    0
-                }
-        } else {
-            calls.len().div_ceil(self.order)
+        if self.order > 1 {
+            return calls.len().div_ceil(self.order);
         }
+        let extra = self.timesteps.len() - self.num_steps;
+        let counted = if calls.end == self.timesteps.len() {
+            extra
+        } else {
+            0
+        };
+        calls.len() - counted.min(calls.len() - 1)
     }
 }
 
@@ -228,6 +228,12 @@ mod tests {
         let all = window(&calls, 10, 1, Part::default());
         assert_eq!((all.calls.len(), all.steps()), (11, 10));
         assert!(!all.completes_step(0));
+        let half = Part {
+            strength: Some(0.5),
+            ..Part::default()
+        };
+        let tail = window(&calls, 10, 1, half);
+        assert_eq!((tail.calls.len(), tail.steps()), (6, 5));
     }
 
     #[test]
