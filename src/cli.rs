@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod bench;
 mod enhance;
 
+pub use bench::Bench;
 pub use enhance::{ENHANCE_TYPES, Enhance, Style};
 
 /// Commands of the specification that this build does not have yet.
-pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain", "bench"];
+pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain"];
 
 /// Flags of `generate` that this build does not have yet.
 pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora", "--callback-url"];
@@ -37,6 +39,8 @@ pub enum Command {
     Models(Models),
     /// Show devices, memory, configuration and what this build can do
     Doctor(Doctor),
+    /// Measure stages and whole jobs, also of full-size models that nobody has downloaded
+    Bench(Box<Bench>),
     /// Print a completion script for a shell
     Completions(Completions),
 }

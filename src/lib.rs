@@ -3,6 +3,7 @@
 //! The module list below is the map of the system, from the outside in. Imports point downward
 //! only (`tests/layers.rs` checks it): a pipeline knows no job, a model knows no pipeline.
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod runner;

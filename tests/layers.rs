@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "commands",
         &[
             "cli",
+            "bench",
             "runner",
             "enhance",
             "memory",
@@ -41,6 +42,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pipelines",
             "device",
         ],
+    ),
+    (
+        "bench",
+        &["pipelines", "models", "weights", "registry", "device", "stop"],
     ),
     ("enhance", &["pipelines"]),
     ("memory", &[]),

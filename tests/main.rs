@@ -13,6 +13,8 @@ mod https_server;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
+/// `bench`: what it measures, saves and compares.
+mod bench;
 /// Callbacks on their way.
 mod callbacks;
 /// Conversations.

@@ -16,6 +16,7 @@ use crate::registry::{ModelSpec, Registry};
 use crate::runner::panics;
 use crate::text::stderr_line;
 
+pub mod bench;
 pub mod completions;
 pub mod doctor;
 pub mod enhance;
@@ -57,6 +58,7 @@ fn run(command: &Command) -> Result<u8> {
             ModelsCommand::Inspect { file } => models::inspect(file),
         },
         Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args.shell),
     }
 }

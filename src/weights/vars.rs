@@ -75,11 +75,13 @@ impl Report {
     }
 }
 
-/// Whether tensors are read or only counted.
+/// Whether tensors are read, only counted, or only asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Load,
     Verify,
+    /// Notes every name and shape, whatever the checkpoint holds; see [`Vars::listed`].
+    List,
 }
 
 struct Shared<'a> {
@@ -90,6 +92,7 @@ struct Shared<'a> {
     account: RefCell<Report>,
     used: RefCell<BTreeSet<String>>,
     parameters: RefCell<Parameters>,
+    listed: RefCell<Vec<(String, Vec<usize>)>>,
 }
 
 /// A view into the variables below one prefix, such as `down_blocks.0.resnets.1`.
@@ -124,6 +127,7 @@ impl<'a> Vars<'a> {
                 account: RefCell::new(account),
                 used: RefCell::default(),
                 parameters: RefCell::default(),
+                listed: RefCell::default(),
             }),
             prefix: String::new(),
             dtype,
@@ -166,7 +170,7 @@ impl<'a> Vars<'a> {
             return placeholder();
         };
         match self.shared.mode {
-            Mode::Verify => placeholder(),
+            Mode::Verify | Mode::List => placeholder(),
             Mode::Load => self.stored(origin, entry).read(shape),
         }
     }
@@ -198,7 +202,7 @@ impl<'a> Vars<'a> {
         };
         let source = self.stored(origin, entry);
         let param = match self.shared.mode {
-            Mode::Verify => placeholder(),
+            Mode::Verify | Mode::List => placeholder(),
             Mode::Load => Param::from(source.read(stored).reshape(seen)),
         };
         let mut parameters = self.shared.parameters.borrow_mut();
@@ -243,6 +247,11 @@ impl<'a> Vars<'a> {
     }
 
     fn find(&self, full: &str, shape: &[usize]) -> Option<(Origin, Entry)> {
+        if self.shared.mode == Mode::List {
+            let mut listed = self.shared.listed.borrow_mut();
+            listed.push((full.to_string(), shape.to_vec()));
+            return None;
+        }
         let mut account = self.shared.account.borrow_mut();
         let Some(origin) = self.shared.table.origin(full) else {
             account.missing.push(full.to_string());
@@ -272,6 +281,11 @@ impl<'a> Vars<'a> {
         account.bytes += self.shared.checkpoint.bytes(entry).len() as u64 / origin.parts() as u64;
         account.dtypes.insert(format!("{:?}", entry.dtype));
         Some((origin, entry.clone()))
+    }
+
+    /// Every tensor that was asked for, with its shape, in [`Mode::List`].
+    pub fn listed(self) -> Vec<(String, Vec<usize>)> {
+        self.shared.listed.borrow().clone()
     }
 
     /// Closes the account: adds what nobody asked for.
