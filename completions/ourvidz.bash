@@ -16,6 +16,9 @@ _ourvidz() {
             ",$1")
                 cmd="ourvidz"
                 ;;
+            ourvidz,bench)
+                cmd="ourvidz__subcmd__bench"
+                ;;
             ourvidz,completions)
                 cmd="ourvidz__subcmd__completions"
                 ;;
@@ -33,6 +36,9 @@ _ourvidz() {
                 ;;
             ourvidz,models)
                 cmd="ourvidz__subcmd__models"
+                ;;
+            ourvidz__subcmd__help,bench)
+                cmd="ourvidz__subcmd__help__subcmd__bench"
                 ;;
             ourvidz__subcmd__help,completions)
                 cmd="ourvidz__subcmd__help__subcmd__completions"
@@ -92,12 +98,78 @@ _ourvidz() {
 
     case "${cmd}" in
         ourvidz)
-            opts="-h -V --help --version generate enhance models doctor completions help"
+            opts="-h -V --help --version generate enhance models doctor bench completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__bench)
+            opts="-v -h --synthetic --size --frames --steps --batch --dtype --warmup --iterations --save --compare --threshold --markdown --models --device --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --synthetic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --frames)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --steps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dtype)
+                    COMPREPLY=($(compgen -W "f32 f16 bf16" -- "${cur}"))
+                    return 0
+                    ;;
+                --warmup)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --iterations)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --save)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compare)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --threshold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -232,7 +304,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__generate)
-            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --reference-strength --vae-tiling --format --type --from --output --force --callback --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
+            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --reference-strength --vae-tiling --format --type --from --output --force --skip-existing --trust-paths --callback --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -394,8 +466,22 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help)
-            opts="generate enhance models doctor completions help"
+            opts="generate enhance models doctor bench completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__bench)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -30,6 +30,7 @@ complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "generate" -d 'Make 
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "enhance" -d 'Turn short prompts into richer ones'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "models" -d 'Look at models and at what made a picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s p -l prompt -d 'What to draw; - reads it from stdin' -r
@@ -74,6 +75,8 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l truncate-pr
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l deterministic -d 'Compute images one by one: the same bits in any batch'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l vae-tiling -d 'Decode in overlapping tiles: less memory'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'Overwrite whatever is at the output path'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l skip-existing -d 'Leave out jobs whose results are there already'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l trust-paths -d 'Let a replayed file name model paths, local files and callback addresses'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l keep-going -d 'Run the valid jobs even when others are invalid'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dry-run -d 'Show every resolved value and load nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l json -d 'Print one JSON object a line on stdout'
@@ -142,13 +145,34 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l models -d 'Th
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l synthetic -d 'Full-size models with random weights: sdxl, sdxl-turbo, wan-1.3b, wan-vace-1.3b, qwen-0.5b, qwen-7b' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l size -d 'Sizes in pixels [default: the model\'s own]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l frames -d 'Frames of a video, 4n+1 [default: 81, or what the model is made for]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l steps -d 'Denoising steps [default: 4; 1 for sdxl-turbo, 2 for WAN]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l batch -d 'Pictures computed together [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l dtype -d 'Number formats of the weights [default: the device\'s]' -r -f -a "f32\t''
+f16\t''
+bf16\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l warmup -d 'Runs before measuring' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l iterations -d 'Runs measured' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l save -d 'Write the report to this file too' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l compare -d 'Compare with an earlier report' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l threshold -d 'How much slower than --compare is a failure' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l markdown -d 'Print a Markdown table'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "models" -d 'Look at models and at what made a picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "list" -d 'List models, where they are, and which job type uses which'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'

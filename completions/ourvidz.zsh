@@ -72,6 +72,8 @@ _arguments "${_arguments_options[@]}" : \
 '--deterministic[Compute images one by one\: the same bits in any batch]' \
 '--vae-tiling[Decode in overlapping tiles\: less memory]' \
 '--force[Overwrite whatever is at the output path]' \
+'(--force)--skip-existing[Leave out jobs whose results are there already]' \
+'--trust-paths[Let a replayed file name model paths, local files and callback addresses]' \
 '--keep-going[Run the valid jobs even when others are invalid]' \
 '--dry-run[Show every resolved value and load nothing]' \
 '--json[Print one JSON object a line on stdout]' \
@@ -203,6 +205,31 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help]' \
 && ret=0
 ;;
+(bench)
+_arguments "${_arguments_options[@]}" : \
+'*--synthetic=[Full-size models with random weights\: sdxl, sdxl-turbo, wan-1.3b, wan-vace-1.3b, qwen-0.5b, qwen-7b]:NAME:_default' \
+'*--size=[Sizes in pixels \[default\: the model'\''s own\]]:WxH:_default' \
+'*--frames=[Frames of a video, 4n+1 \[default\: 81, or what the model is made for\]]:N:_default' \
+'*--steps=[Denoising steps \[default\: 4; 1 for sdxl-turbo, 2 for WAN\]]:N:_default' \
+'*--batch=[Pictures computed together \[default\: 1\]]:N:_default' \
+'*--dtype=[Number formats of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
+'--warmup=[Runs before measuring]:N:_default' \
+'--iterations=[Runs measured]:N:_default' \
+'--save=[Write the report to this file too]:FILE:_files' \
+'--compare=[Compare with an earlier report]:FILE:_files' \
+'--threshold=[How much slower than --compare is a failure]:PERCENT:_default' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'(--json)--markdown[Print a Markdown table]' \
+'--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'-v[Say more]' \
+'--verbose[Say more]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::what -- start, load, sdxl, wan, qwen, enhance, queue, or a model:_default' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -262,6 +289,10 @@ esac
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(bench)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -286,10 +317,16 @@ _ourvidz_commands() {
 'enhance:Turn short prompts into richer ones' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
+'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
 'completions:Print a completion script for a shell' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__bench_commands] )) ||
+_ourvidz__subcmd__bench_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz bench commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__completions_commands] )) ||
 _ourvidz__subcmd__completions_commands() {
@@ -318,10 +355,16 @@ _ourvidz__subcmd__help_commands() {
 'enhance:Turn short prompts into richer ones' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
+'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
 'completions:Print a completion script for a shell' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__bench_commands] )) ||
+_ourvidz__subcmd__help__subcmd__bench_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help bench commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__help__subcmd__completions_commands] )) ||
 _ourvidz__subcmd__help__subcmd__completions_commands() {
