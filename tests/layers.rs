@@ -73,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "nn",
             "device",
             "media/frames",
+            "media/resample",
             "registry",
         ],
     ),

@@ -57,12 +57,18 @@ mod parity_pipeline;
 mod parity_qwen;
 /// Samplers against diffusers and k-diffusion.
 mod parity_schedulers;
+/// SDXL beyond text to image, module by module.
+mod parity_sdxl;
+/// SDXL beyond text to image, picture by picture.
+mod parity_sdxl_pictures;
 /// WAN's networks and whole pipelines against diffusers and Wan's own code.
 mod parity_wan;
 /// PyTorch files, good and bad.
 mod pickles;
 /// The language model end to end.
 mod qwen;
+/// Requests to SDXL: relations and refusals.
+mod sdxl_requests;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;

@@ -47,6 +47,7 @@ impl Case {
                 .chunks_exact(2)
                 .map(|b| half::f16::from_le_bytes(b.try_into().unwrap()).to_f32())
                 .collect(),
+            Dtype::U8 => bytes.iter().map(|&b| f32::from(b)).collect(),
             Dtype::I64 => bytes
                 .chunks_exact(8)
                 .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32)

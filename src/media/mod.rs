@@ -1,6 +1,7 @@
 //! Files that leave the program, pictures and videos with their manifest; the frames they are made
 //! from; and reference pictures that come in.
 
+pub mod canny;
 pub mod fit;
 pub mod frames;
 pub mod golden;
@@ -9,4 +10,5 @@ pub mod manifest;
 pub mod marks;
 pub mod png;
 pub mod read;
+pub mod resample;
 pub mod video;

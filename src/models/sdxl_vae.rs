@@ -22,6 +22,9 @@ pub struct VaeConfig {
     #[serde(default = "three")]
     pub out_channels: usize,
     pub latent_channels: usize,
+    /// Side of the pictures it was trained on, in pixels.
+    #[serde(default = "default_sample_size")]
+    pub sample_size: usize,
     pub block_out_channels: Vec<usize>,
     pub layers_per_block: usize,
     #[serde(default = "default_groups")]
@@ -46,6 +49,10 @@ pub struct VaeConfig {
 
 fn three() -> usize {
     3
+}
+
+fn default_sample_size() -> usize {
+    512
 }
 
 fn default_groups() -> usize {
@@ -110,6 +117,13 @@ pub struct LatentDistribution {
     pub logvar: Tensor<4>,
 }
 
+impl LatentDistribution {
+    /// What `noise`, standard normal and of the same shape, draws from it.
+    pub fn sample(&self, noise: Tensor<4>) -> Tensor<4> {
+        self.mean.clone() + (self.logvar.clone() * 0.5).exp() * noise
+    }
+}
+
 impl Vae {
     /// # Errors
     /// When the configuration is not one of `AutoencoderKL`'s kind for SDXL.
@@ -132,11 +146,19 @@ impl Vae {
     /// # Shapes
     /// `image: [batch, 3, height, width]` in −1…1, sides multiples of 8.
     pub fn encode(&self, image: Tensor<4>) -> LatentDistribution {
+        Self::distribution(self.moments(image))
+    }
+
+    /// Mean and logarithm of the variance, one behind the other.
+    pub(super) fn moments(&self, image: Tensor<4>) -> Tensor<4> {
         let moments = self.encoder.forward(image);
-        let moments = match &self.quant_conv {
+        match &self.quant_conv {
             Some(conv) => conv.forward(moments),
             None => moments,
-        };
+        }
+    }
+
+    pub(super) fn distribution(moments: Tensor<4>) -> LatentDistribution {
         let [mean, logvar]: [Tensor<4>; 2] =
             moments.chunk(2, 1).try_into().expect("chunk(2) gives two halves");
         LatentDistribution {
@@ -160,13 +182,31 @@ impl Vae {
     /// # Shapes
     /// `[batch, latent_channels, h, w]` → the same.
     pub fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
-        let device = latents.device();
-        let row = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([1, values.len(), 1, 1]);
-        let latents = match (&self.config.latents_mean, &self.config.latents_std) {
-            (Some(mean), Some(std)) => latents * row(std) / self.config.scaling_factor + row(mean),
-            _ => latents / self.config.scaling_factor,
+        let latents = match self.statistics(&latents) {
+            Some([mean, std]) => latents * std / self.config.scaling_factor + mean,
+            None => latents / self.config.scaling_factor,
         };
         latents + self.config.shift_factor.unwrap_or(0.0)
+    }
+
+    /// From the encoder's scale to the denoiser's; undoes [`Vae::unscale`].
+    ///
+    /// # Shapes
+    /// `[batch, latent_channels, h, w]` → the same.
+    pub fn scale(&self, latents: Tensor<4>) -> Tensor<4> {
+        let latents = latents - self.config.shift_factor.unwrap_or(0.0);
+        match self.statistics(&latents) {
+            Some([mean, std]) => (latents - mean) * self.config.scaling_factor / std,
+            None => latents * self.config.scaling_factor,
+        }
+    }
+
+    /// Mean and deviation of the latents, where the configuration has them.
+    fn statistics(&self, latents: &Tensor<4>) -> Option<[Tensor<4>; 2]> {
+        let device = latents.device();
+        let row = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([1, values.len(), 1, 1]);
+        let (mean, std) = (&self.config.latents_mean, &self.config.latents_std);
+        Some([row(mean.as_ref()?), row(std.as_ref()?)])
     }
 }
 

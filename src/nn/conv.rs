@@ -97,3 +97,19 @@ pub fn upsample_nearest(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> 
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
     module::interpolate(x, options)
 }
+
+/// A convolution without bias whose windows touch but do not overlap, one token a window.
+///
+/// # Shapes
+/// `x: [batch, in, height, width]`, `weight: [out, in, side, side]` → `[batch, windows, out]`, row by
+/// row.
+pub fn patches(x: Tensor<4>, weight: Tensor<4>) -> Tensor<3> {
+    let [output, input, side, _] = weight.dims();
+    let [batch, _, height, width] = x.dims();
+    let (rows, columns) = (height / side, width / side);
+    let windows = x
+        .reshape([batch, input, rows, side, columns, side])
+        .permute([0, 2, 4, 1, 3, 5])
+        .reshape([batch, rows * columns, input * side * side]);
+    windows.matmul(weight.reshape([1, output, input * side * side]).swap_dims(1, 2))
+}

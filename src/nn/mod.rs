@@ -10,6 +10,7 @@ pub mod norm;
 pub mod rms_norm;
 pub mod rope;
 pub mod rotary;
+pub mod tiles;
 
 use burn::tensor::{DType, Tensor, TensorData};
 

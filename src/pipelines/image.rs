@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::{Lora, Observer};
 use crate::media::frames::Frame;
 use crate::registry::ModelSpec;
+use crate::schedulers::SamplerChoice;
 
 /// One picture or a batch, from text and whatever else is given.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +44,8 @@ pub struct ImageRequest {
     pub height_px: usize,
     /// A scheduler name such as `dpmpp-2m-karras`; `None` keeps the model's own configuration.
     pub scheduler: Option<String>,
-    pub sampling: SamplingOptions,
+    /// Everything else about the sampler; its `name` is `scheduler`'s.
+    pub sampling: SamplerChoice,
     pub sizes: MicroConditioning,
     /// The picture to start from.
     pub init: Option<InitImage>,
@@ -83,7 +85,7 @@ impl Default for ImageRequest {
             width_px: 1024,
             height_px: 1024,
             scheduler: None,
-            sampling: SamplingOptions::default(),
+            sampling: SamplerChoice::default(),
             sizes: MicroConditioning::default(),
             init: None,
             denoising_start: None,
@@ -110,22 +112,6 @@ pub enum PromptSyntax {
     A1111,
     Comfy,
     Compel,
-}
-
-/// What a job changes in the sampler besides its name; `None` keeps the model's own setting.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct SamplingOptions {
-    /// Share of fresh noise in each step of ddim and tcd.
-    pub eta: Option<f64>,
-    /// Timesteps to visit instead of evenly spread ones.
-    pub timesteps: Option<Vec<f64>>,
-    /// Noise levels to visit, with or without the final 0.
-    pub sigmas: Option<Vec<f64>>,
-    /// `epsilon`, `v_prediction` or `sample`.
-    pub prediction_type: Option<String>,
-    pub rescale_betas_zero_snr: Option<bool>,
-    /// `leading`, `trailing` or `linspace`.
-    pub timestep_spacing: Option<String>,
 }
 
 /// Sizes that SDXL was told of each training picture (Podell et al. 2023, 2.2), `[height, width]`

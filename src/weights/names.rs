@@ -79,6 +79,10 @@ pub enum NameTable {
     SingleFileUnet,
     /// `first_stage_model.*`
     SingleFileVae,
+    /// The same names in a file of its own, without the prefix.
+    OriginalVae,
+    /// A ControlNet in its authors' names, in a checkpoint below `control_model.`.
+    OriginalControlNet { prefixed: bool },
     /// `conditioner.embedders.0.transformer.*`
     SingleFileClipL,
     /// `conditioner.embedders.1.model.*` (open_clip's names)
@@ -104,6 +108,30 @@ impl NameTable {
         }
     }
 
+    /// The table for a ControlNet's file.
+    pub fn of_controlnet(checkpoint: &Checkpoint) -> Self {
+        let has = |start: &str| checkpoint.entries().any(|(name, _)| name.starts_with(start));
+        match (has("control_model."), has("zero_convs.")) {
+            (true, _) => Self::OriginalControlNet { prefixed: true },
+            (false, true) => Self::OriginalControlNet { prefixed: false },
+            _ => Self::Diffusers,
+        }
+    }
+
+    /// The table for an autoencoder's file; `None` when it holds none.
+    pub fn of_vae(checkpoint: &Checkpoint) -> Option<Self> {
+        let has = |name: &str| checkpoint.get(name).is_some();
+        if has("decoder.up_blocks.0.resnets.0.conv1.weight") {
+            Some(Self::Diffusers)
+        } else if has("decoder.up.0.block.0.conv1.weight") {
+            Some(Self::OriginalVae)
+        } else if has("first_stage_model.decoder.up.0.block.0.conv1.weight") {
+            Some(Self::SingleFileVae)
+        } else {
+            None
+        }
+    }
+
     /// The origin of a variable in diffusers' or transformers' name; `None` if the layout has none.
     pub fn origin(&self, name: &str) -> Option<Origin> {
         match self {
@@ -118,7 +146,10 @@ impl NameTable {
             Self::SingleFileUnet => {
                 unet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
             }
-            Self::SingleFileVae => Some(vae_original(name)),
+            Self::SingleFileVae | Self::OriginalVae => Some(vae_original(name, self.prefix())),
+            Self::OriginalControlNet { .. } => {
+                controlnet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
+            }
             Self::SingleFileClipL => Some(Origin::same(format!("{}{name}", self.prefix()))),
             Self::SingleFileClipG => open_clip(name),
             Self::WanTransformer { repackaged } => names_wan::transformer(name, *repackaged),
@@ -134,6 +165,9 @@ impl NameTable {
             Self::WanTransformer { repackaged } => names_wan::prefix(*repackaged),
             Self::SingleFileUnet => "model.diffusion_model.",
             Self::SingleFileVae => "first_stage_model.",
+            Self::OriginalVae => "",
+            Self::OriginalControlNet { prefixed: true } => "control_model.",
+            Self::OriginalControlNet { prefixed: false } => "",
             Self::SingleFileClipL => "conditioner.embedders.0.transformer.",
             Self::SingleFileClipG => "conditioner.embedders.1.model.",
         }
@@ -235,6 +269,22 @@ fn unet_original(name: &str) -> Option<String> {
     }
 }
 
+/// diffusers' ControlNet name → its authors' (`cldm.py`).
+fn controlnet_original(name: &str) -> Option<String> {
+    let number = |text: &str| text.parse::<usize>().ok();
+    let fields: Vec<&str> = name.split('.').collect();
+    match fields.as_slice() {
+        ["controlnet_cond_embedding", "conv_in", leaf] => Some(format!("input_hint_block.0.{leaf}")),
+        ["controlnet_cond_embedding", "conv_out", leaf] => Some(format!("input_hint_block.14.{leaf}")),
+        ["controlnet_cond_embedding", "blocks", i, leaf] => {
+            Some(format!("input_hint_block.{}.{leaf}", 2 * (number(i)? + 1)))
+        }
+        ["controlnet_down_blocks", i, leaf] => Some(format!("zero_convs.{i}.0.{leaf}")),
+        ["controlnet_mid_block", leaf] => Some(format!("middle_block_out.0.{leaf}")),
+        _ => unet_original(name),
+    }
+}
+
 const VAE_ATTENTION: &[(&str, &str)] = &[
     ("group_norm", "norm"),
     ("to_q", "q"),
@@ -244,7 +294,7 @@ const VAE_ATTENTION: &[(&str, &str)] = &[
 ];
 
 /// diffusers' VAE name → latent-diffusion's `first_stage_model.*` name (four levels).
-fn vae_original(name: &str) -> Origin {
+fn vae_original(name: &str, prefix: &str) -> Origin {
     let renamed = name
         .replace("conv_shortcut", "nin_shortcut")
         .replace("conv_norm_out", "norm_out");
@@ -274,7 +324,6 @@ fn vae_original(name: &str) -> Origin {
         }
         _ => rest.to_string(),
     };
-    let prefix = NameTable::SingleFileVae.prefix();
     Origin {
         pointwise: inner.starts_with("mid.attn_1"),
         ..Origin::same(format!("{prefix}{side}.{inner}"))

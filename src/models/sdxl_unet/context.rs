@@ -33,6 +33,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The embedding of pooled text and sizes, `[rows, time_embed_dim]`.
+    pub fn added(&self) -> &Tensor<2> {
+        &self.added
+    }
+
     /// Adds an IP-Adapter: keys, values and scale for each cross-attention in the order of use,
     /// `None` where it does nothing.
     ///

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
+use super::prompt::Encoders;
 use crate::device::{Precision, is_cpu};
 use crate::fail;
 use crate::models::clip::{ClipTextConfig, ClipTextModel};
@@ -66,6 +67,20 @@ pub struct Parts {
     pub vae: Vae,
     pub scheduler: SchedulerConfig,
     pub force_zeros_for_empty_prompt: bool,
+}
+
+impl Parts {
+    /// What prompts are encoded with.
+    pub fn encoders(&self) -> Encoders<'_> {
+        Encoders {
+            first: self
+                .text_encoder
+                .as_ref()
+                .map(|encoder| (&self.tokenizer, encoder)),
+            second: (&self.tokenizer_2, &self.text_encoder_2),
+            force_zeros_for_empty_prompt: self.force_zeros_for_empty_prompt,
+        }
+    }
 }
 
 impl Layout {
@@ -203,6 +218,26 @@ impl Layout {
     fn unet(&self, target: &Target) -> Result<(UNet, Report)> {
         let config: UNetConfig = self.files.json("unet/config.json")?;
         self.build("unet", target, |vars| UNet::load(vars, config))
+    }
+
+    /// The denoiser alone, from its own folder.
+    ///
+    /// # Errors
+    /// Missing, broken or unfitting files, each named.
+    pub fn bare_unet(files: ModelFiles, device: &Device, precision: Precision) -> Result<UNet> {
+        let config: UNetConfig = files.json("config.json")?;
+        let checkpoint = files.checkpoint("")?;
+        let target = Target {
+            device: device.clone(),
+            precision,
+            mode: Mode::Load,
+        };
+        let dtype = target.stored_dtype("unet", checkpoint.size_bytes());
+        let table = NameTable::Diffusers;
+        let vars = Vars::new("unet", &checkpoint, table, device, dtype, target.mode);
+        let unet = UNet::load(&vars, config).with_context(|| format!("`{}`", files.label("")))?;
+        vars.finish().into_result()?;
+        Ok(unet)
     }
 
     fn vae(&self, target: &Target) -> Result<(Vae, Report)> {

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::parts::Parts;
 use crate::fail;
 use crate::models::clip::ClipTextModel;
 use crate::pipelines::ImageRequest;
@@ -28,6 +27,15 @@ pub struct Embeds {
     pub pooled_prompt_embeds: Tensor<2>,
 }
 
+/// Tokenizers and text encoders of a model.
+pub struct Encoders<'a> {
+    /// Refiners have none.
+    pub first: Option<(&'a ClipTokenizer, &'a ClipTextModel)>,
+    pub second: (&'a ClipTokenizer, &'a ClipTextModel),
+    /// Without a negative prompt, its embeddings are zeros.
+    pub force_zeros_for_empty_prompt: bool,
+}
+
 /// A text for each encoder of a model.
 type Texts<'a> = Vec<(&'a ClipTokenizer, &'a ClipTextModel, &'a str)>;
 
@@ -36,12 +44,17 @@ type Texts<'a> = Vec<(&'a ClipTokenizer, &'a ClipTextModel, &'a str)>;
 ///
 /// # Errors
 /// `InvalidSpec` when `clip_skip` leaves no layer; when a tokenizer cannot encode the text.
-pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DType) -> Result<PromptEmbeds> {
+pub fn encode(
+    encoders: &Encoders<'_>,
+    request: &ImageRequest,
+    device: &Device,
+    dtype: DType,
+) -> Result<PromptEmbeds> {
     let (negative, negative_2) = (&request.negative_prompt, &request.negative_prompt_2);
-    let zeroed = negative.is_none() && negative_2.is_none() && parts.force_zeros_for_empty_prompt;
+    let zeroed = negative.is_none() && negative_2.is_none() && encoders.force_zeros_for_empty_prompt;
     let negative = negative.as_deref().unwrap_or_default();
-    let positive = texts(parts, &request.prompt, request.prompt_2.as_deref());
-    let negative = texts(parts, negative, negative_2.as_deref());
+    let positive = texts(encoders, &request.prompt, request.prompt_2.as_deref());
+    let negative = texts(encoders, negative, negative_2.as_deref());
     let clip_skip = checked_clip_skip(&positive, request)?;
     let truncate = request.truncate_prompt;
     let longest = |texts: &Texts| -> Result<usize> {
@@ -82,11 +95,11 @@ pub fn encode(parts: &Parts, request: &ImageRequest, device: &Device, dtype: DTy
 }
 
 /// Which text each encoder gets; a model with the second encoder only gives it the first text.
-fn texts<'a>(parts: &'a Parts, text: &'a str, text_2: Option<&'a str>) -> Texts<'a> {
-    let (tokenizer_2, encoder_2) = (&parts.tokenizer_2, &parts.text_encoder_2);
-    match &parts.text_encoder {
-        Some(encoder) => vec![
-            (&parts.tokenizer, encoder, text),
+fn texts<'a>(encoders: &Encoders<'a>, text: &'a str, text_2: Option<&'a str>) -> Texts<'a> {
+    let (tokenizer_2, encoder_2) = encoders.second;
+    match encoders.first {
+        Some((tokenizer, encoder)) => vec![
+            (tokenizer, encoder, text),
             (tokenizer_2, encoder_2, text_2.unwrap_or(text)),
         ],
         None => vec![(tokenizer_2, encoder_2, text)],
