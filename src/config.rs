@@ -55,6 +55,8 @@ pub struct Settings {
     pub enhance: EnhanceSettings,
     /// Seconds after which a job of `generate` is stopped between two steps; `None`: never.
     pub time_limit_s: Option<u64>,
+    /// Words that the content rules take for harmless here (`policy.allow`).
+    pub policy_allow: Vec<String>,
     /// Whether prompts may appear in logs above debug level.
     pub log_prompts: bool,
 }
@@ -112,6 +114,7 @@ impl Settings {
             config_dir,
             cache_dir: cache_dir.into(),
             content_mode: ContentMode::default(),
+            policy_allow: Vec::new(),
             device: "auto".into(),
             dtype: None,
             output: None,
@@ -145,9 +148,12 @@ impl Settings {
             self.log_prompts = v;
         }
         if let Some(policy) = root.table("policy")? {
-            policy.only(&["content_mode"])?;
+            policy.only(&["content_mode", "allow"])?;
             if let Some(v) = policy.text("content_mode")? {
                 self.content_mode = policy.checked("content_mode", content_mode(&v))?;
+            }
+            if let Some(v) = policy.texts("allow")? {
+                self.policy_allow = v;
             }
         }
         if let Some(section) = root.table("enhance")? {

@@ -1,206 +1,251 @@
-//! Undoing disguises: one text as the several plain texts that a reader would see in it.
+//! Undoing disguises letter by letter: compatibility forms, accents, invisible marks, look-alikes.
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::{canonical_combining_class, decompose_compatible, is_combining_mark};
+use unicode_security::confusable_detection::skeleton;
 
-/// A text in the forms that the word lists are compared with.
-pub(super) struct Folded {
-    /// Lower case, compatibility forms and accents undone, nothing invisible; any script.
-    pub plain: String,
-    /// The same with look-alikes of other scripts as Latin letters.
-    pub latin: String,
-}
-
-impl Folded {
-    pub fn new(text: &str) -> Self {
-        let plain: String = text
-            .nfkd()
-            .filter(|c| !is_combining_mark(*c) && !is_invisible(*c))
-            .flat_map(char::to_lowercase)
-            .nfkd()
-            .filter(|c| !is_combining_mark(*c))
-            .collect();
-        let latin = plain.chars().map(latin_look_alike).collect();
-        Self { plain, latin }
-    }
-
-    /// Words of both forms, then words as they read with the usual tricks undone.
-    pub fn words(&self) -> Vec<String> {
-        let mut all = words(&self.plain);
-        if self.latin != self.plain {
-            all.extend(words(&self.latin));
+/// HTML entities decoded, also where they were encoded twice.
+pub(super) fn without_entities(text: &str) -> String {
+    let mut text = text.to_string();
+    for _ in 0..3 {
+        if !text.contains('&') {
+            break;
         }
-        all.extend(disguised_words(&self.latin));
-        all
+        let decoded = html_escape::decode_html_entities(&text).into_owned();
+        if decoded == text {
+            break;
+        }
+        text = decoded;
     }
+    text
 }
 
-fn is_invisible(c: char) -> bool {
+/// Lower case, compatibility forms and accents undone, nothing invisible; any script. One character
+/// may become several.
+pub(super) fn fold_into(c: char, out: &mut String) {
+    if c.is_ascii() {
+        out.push(c.to_ascii_lowercase());
+        return;
+    }
+    if let Some(letter) = boxed_letter(c) {
+        out.push(letter);
+        return;
+    }
+    // Outside the scripts that write vowels as marks, a mark on a letter is an accent or noise.
+    let after_indic = out
+        .chars()
+        .next_back()
+        .is_some_and(|last| ('\u{900}'..='\u{109f}').contains(&last));
+    decompose_compatible(c, |part| {
+        let keeps = matches!(part, '\u{3099}' | '\u{309a}') || (after_indic && is_indic_mark(part));
+        if (is_combining_mark(part) && !keeps) || is_invisible(part) {
+            return;
+        }
+        out.extend(part.to_lowercase().filter(|l| !is_combining_mark(*l) || keeps));
+    });
+}
+
+/// Hangul and kana put together again after [`fold_into`].
+pub(super) fn composed(word: &str) -> String {
+    word.nfc().collect()
+}
+
+/// A whole text without entities, folded; for entries of lists.
+pub(super) fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in without_entities(text).chars() {
+        fold_into(c, &mut out);
+    }
+    composed(&out)
+}
+
+fn is_indic_mark(c: char) -> bool {
+    ('\u{900}'..='\u{109f}').contains(&c) && canonical_combining_class(c) != 230
+}
+
+/// Squared, circled and flag letters, as far as Unicode gives them no plain form.
+fn boxed_letter(c: char) -> Option<char> {
+    let first = match c {
+        '\u{1f110}'..='\u{1f129}' => 0x1f110,
+        '\u{1f150}'..='\u{1f169}' => 0x1f150,
+        '\u{1f170}'..='\u{1f189}' => 0x1f170,
+        '\u{1f1e6}'..='\u{1f1ff}' => 0x1f1e6,
+        '\u{249c}'..='\u{24b5}' => 0x249c,
+        _ => return None,
+    };
+    char::from_u32(c as u32 - first + 'a' as u32)
+}
+
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}')
+        || (c.is_control() && !c.is_whitespace())
 }
 
-/// Letters of other scripts that look like a Latin one.
-fn latin_look_alike(c: char) -> char {
-    match c {
-        'а' | 'α' | 'ɑ' | 'ᴀ' => 'a',
-        'в' | 'β' | 'ь' | 'ʙ' => 'b',
-        'с' | 'ϲ' | 'ᴄ' | '¢' => 'c',
-        'ԁ' | 'ᴅ' | 'đ' => 'd',
-        'е' | 'є' | 'ε' | 'ᴇ' | 'ɛ' | '€' => 'e',
-        'ƒ' | 'ғ' => 'f',
-        'ɡ' | 'ԍ' | 'ɢ' => 'g',
-        'н' | 'һ' | 'ʜ' | 'η' | 'ħ' => 'h',
-        'і' | 'ι' | 'ı' | 'ɪ' | 'ӏ' => 'i',
-        'ј' | 'ϳ' | 'ᴊ' => 'j',
-        'к' | 'κ' | 'ᴋ' => 'k',
-        'ʟ' | 'ł' => 'l',
+/// The Latin letter that a folded letter of another script looks like.
+pub(super) fn look_alike(c: char) -> Option<char> {
+    if c.is_ascii() {
+        return None;
+    }
+    let by_eye = match c {
+        'ε' | 'ɇ' | 'ɛ' | 'є' | 'э' | 'з' | 'ᴇ' => 'e',
+        'η' | 'п' | 'ո' | 'ռ' | 'ղ' => 'n',
+        'н' | 'һ' | 'ʜ' | 'ћ' | 'ħ' => 'h',
         'м' | 'ᴍ' => 'm',
-        'ո' | 'ɴ' | 'п' => 'n',
-        'о' | 'ο' | 'σ' | 'օ' | 'ᴏ' | 'ø' => 'o',
-        'р' | 'ρ' | 'ᴘ' => 'p',
-        'ԛ' => 'q',
-        'ʀ' | 'г' => 'r',
-        'ѕ' | 'ꜱ' => 's',
-        'т' | 'τ' | 'ᴛ' => 't',
-        'υ' | 'ս' | 'ᴜ' => 'u',
-        'ν' | 'ѵ' | 'ᴠ' => 'v',
-        'ѡ' | 'ω' | 'ш' | 'ᴡ' => 'w',
-        'х' | 'χ' => 'x',
-        'у' | 'γ' | 'ү' | 'ʏ' => 'y',
-        'ᴢ' => 'z',
+        'т' | 'τ' | 'ᴛ' | 'ţ' | 'ŧ' => 't',
+        'к' | 'κ' | 'ᴋ' | 'қ' | 'ꝁ' => 'k',
+        'в' | 'β' | 'ь' | 'ъ' | 'ʙ' | 'ß' => 'b',
+        'г' | 'ʀ' | 'я' => 'r',
+        'у' | 'γ' | 'ү' | 'ʏ' | 'ч' => 'y',
+        'υ' | 'ս' | 'ᴜ' | 'μ' | 'ц' => 'u',
+        'ω' | 'ш' | 'щ' | 'ѡ' | 'ᴡ' => 'w',
+        'χ' | 'х' | 'ж' => 'x',
+        'и' | 'ɴ' | 'ᴎ' => 'n',
+        'ι' | 'ɪ' | 'ı' | 'ɨ' => 'i',
+        'ł' | 'ʟ' | 'լ' => 'l',
+        'λ' | 'ʌ' | 'ᴀ' | 'д' | 'α' | 'ⱥ' => 'a',
+        'đ' | 'ᴅ' | 'ð' | 'δ' => 'd',
+        'ø' | 'θ' | 'ө' | 'ф' | 'ᴏ' | 'σ' => 'o',
+        'ѕ' | 'ꜱ' | 'ʂ' => 's',
+        'ƒ' | 'ғ' | 'ꜰ' => 'f',
+        'ɢ' | 'ɡ' => 'g',
+        'ᴄ' | 'ɕ' => 'c',
+        'ᴊ' => 'j',
+        'ᴘ' => 'p',
+        'ᴠ' | 'ν' => 'v',
+        'ᴢ' | 'ʐ' => 'z',
+        _ => return by_shape(c),
+    };
+    Some(by_eye)
+}
+
+/// The same by Unicode's table of confusable characters.
+fn by_shape(c: char) -> Option<char> {
+    let mut buffer = [0; 4];
+    let mut letters = skeleton(c.encode_utf8(&mut buffer)).filter(|l| !is_combining_mark(*l));
+    let (first, second) = (letters.next()?, letters.next());
+    match (first.to_ascii_lowercase(), second) {
+        ('r', Some('n')) => Some('m'),
+        ('v', Some('v')) => Some('w'),
+        (letter, None) if letter.is_ascii_alphanumeric() => Some(letter),
+        _ => None,
+    }
+}
+
+/// Whether a folded letter cannot be told from a Latin one.
+pub(super) fn is_exact(c: char) -> bool {
+    // Phonetic letters and small capitals are Latin ones.
+    if matches!(c, '\u{250}'..='\u{2af}' | '\u{1d00}'..='\u{1dbf}' | '\u{a720}'..='\u{a7ff}') {
+        return true;
+    }
+    let mut buffer = [0; 4];
+    let mut letters = skeleton(c.encode_utf8(&mut buffer));
+    matches!((letters.next(), letters.next()), (Some(letter), None) if letter.is_ascii_alphabetic())
+}
+
+/// What a letter that is written upside down is.
+pub(super) fn turned(c: char) -> Option<char> {
+    Some(match c {
+        'ɐ' => 'a',
+        'ɔ' => 'c',
+        'ǝ' | 'ə' => 'e',
+        'ɟ' => 'f',
+        'ƃ' | 'ᵷ' | 'ɓ' => 'g',
+        'ɥ' => 'h',
+        'ᴉ' => 'i',
+        'ɾ' | 'ſ' => 'j',
+        'ʞ' => 'k',
+        'ꞁ' | 'ʅ' | '˥' => 'l',
+        'ɯ' => 'm',
+        'ɹ' => 'r',
+        'ʇ' => 't',
+        'ʌ' => 'v',
+        'ʍ' => 'w',
+        'ʎ' => 'y',
+        _ => return None,
+    })
+}
+
+/// What a plain letter is when the page is turned.
+pub(super) fn turned_plain(c: char) -> char {
+    match c {
+        'p' => 'd',
+        'd' => 'p',
+        'b' => 'q',
+        'q' => 'b',
+        'n' => 'u',
+        'u' => 'n',
+        'ı' => 'i',
         other => other,
     }
 }
 
-pub(super) fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// What reads as a word once digits for letters, marks between letters, stretched letters and
-/// spelled-out words are undone.
-fn disguised_words(latin: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for token in latin.split_whitespace() {
-        let bare = token.trim_matches(|c: char| !c.is_alphanumeric() && !"@$".contains(c));
-        let closed: String = bare.chars().filter(|c| c.is_alphanumeric()).collect();
-        if closed != bare {
-            found.push(closed);
-        }
-        let letters = bare.chars().filter(|c| c.is_alphabetic()).count();
-        let stand_ins = bare.chars().filter(|c| unleet(*c, 'i') != *c).count();
-        // More stand-ins than this is a number with a unit: `1940s`, `35mm`.
-        if stand_ins > 0 && letters * 2 > stand_ins {
-            for one in ['i', 'l'] {
-                let plain: String = bare.chars().map(|c| unleet(c, one)).collect();
-                found.extend(words(&plain));
-            }
-        }
-    }
-    let stretched: Vec<String> = words(latin)
-        .iter()
-        .chain(&found)
-        .filter(|w| longest_run(w) >= 3)
-        .flat_map(|w| [squeeze(w, 1), squeeze(w, 2)])
-        .collect();
-    found.extend(stretched);
-    found
-}
-
-/// Digits and marks that stand for letters; `one` is what `1` and its like mean.
-pub(super) fn unleet(c: char, one: char) -> char {
-    match c {
+/// The letter that a digit or mark stands for; `one` is what `1` and its like mean.
+pub(super) fn unleet(c: char, one: char) -> Option<char> {
+    Some(match c {
         '0' => 'o',
         '1' | '!' | '|' => one,
-        '3' => 'e',
+        '2' => 'z',
+        '3' | '€' => 'e',
         '4' | '@' => 'a',
         '5' | '$' => 's',
+        '6' => 'b',
         '7' | '+' => 't',
         '8' => 'b',
         '9' => 'g',
-        other => other,
-    }
-}
-
-/// Words spelled out with something between all letters, each written together.
-pub(super) fn spelled_out(latin: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut run = String::new();
-    for word in words(latin).iter().map(String::as_str).chain([" end "]) {
-        if word.chars().count() == 1 {
-            run.push_str(word);
-            continue;
-        }
-        if run.chars().count() >= 3 {
-            found.push(run.clone());
-        }
-        run.clear();
-    }
-    found
-}
-
-fn longest_run(word: &str) -> usize {
-    let (mut longest, mut run, mut last) = (0, 0, None);
-    for c in word.chars() {
-        run = if last == Some(c) { run + 1 } else { 1 };
-        last = Some(c);
-        longest = longest.max(run);
-    }
-    longest
-}
-
-/// Runs of three or more equal letters shortened to `keep`.
-fn squeeze(word: &str, keep: usize) -> String {
-    let mut out = String::new();
-    let chars: Vec<char> = word.chars().collect();
-    for run in chars.chunk_by(|a, b| a == b) {
-        let length = if run.len() >= 3 { keep } else { run.len() };
-        out.extend(&run[..length]);
-    }
-    out
+        '¢' => 'c',
+        '£' => 'l',
+        '∂' => 'd',
+        '§' => 's',
+        '©' => 'c',
+        '®' => 'r',
+        '¥' => 'y',
+        '∆' => 'a',
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reads(text: &str, word: &str) -> bool {
-        let folded = Folded::new(text);
-        folded.words().iter().any(|w| w == word) || spelled_out(&folded.latin).iter().any(|w| w == word)
-    }
-
     #[test]
-    fn disguises_are_undone() {
-        for text in [
-            "castle",
-            "CASTLE!",
-            "c a s t l e",
-            "c.a.s.t.l.e",
-            "c-a_s t*l e",
-            "c4stl3",
-            "c@$tle",
-            "cas.tle",
-            "caaaastle",
-            "сaѕtlе",
-            "cástlé",
-            "c\u{200b}as\u{ad}tle",
-            "ｃａｓｔｌｅ",
-            "𝕔𝕒𝕤𝕥𝕝𝕖",
-            "cast1e",
-            "ⓒⓐⓢⓣⓛⓔ",
-            "cas\u{fe0f}tle",
+    fn one_letter_has_many_dresses() {
+        for dressed in [
+            "é",
+            "É",
+            "ｅ",
+            "ⓔ",
+            "🅔",
+            "🅴",
+            "🄴",
+            "🇪",
+            "⒠",
+            "𝕖",
+            "e\u{301}\u{323}",
+            "e\u{200d}",
+            "&#101;",
+            "&amp;#x65;",
         ] {
-            assert!(reads(text, "castle"), "{text}");
+            assert_eq!(folded(dressed), "e", "{dressed}");
         }
     }
 
     #[test]
-    fn ordinary_words_stay_apart() {
-        assert!(!reads("cast lead", "castle"));
-        assert!(!reads("forecastle", "castle"));
+    fn scripts_that_need_their_marks_keep_them() {
+        assert_eq!(folded("बच्ची"), "बच्ची");
+        assert_eq!(folded("ガ"), "ガ");
+        assert_eq!(folded("한국"), "한국");
+        assert_eq!(folded("n\u{94d}o"), "no");
+    }
+
+    #[test]
+    fn letters_of_other_scripts_look_like_latin_ones() {
+        let seen: String = "сɑѕтӏе".chars().map(|c| look_alike(c).unwrap_or(c)).collect();
+        assert_eq!(seen, "castle");
+        assert_eq!(look_alike('猫'), None);
+        assert_eq!(look_alike('a'), None);
     }
 }
