@@ -78,13 +78,14 @@ struct Refusal<'a> {
 }
 
 /// The door: judges by the operator's mode and list of words that are fine.
-pub struct Judge<'l> {
-    lists: &'l Lists,
+#[derive(Clone)]
+pub struct Judge {
+    lists: &'static Lists,
     mode: ContentMode,
     allowed: WordSet,
 }
 
-impl Judge<'static> {
+impl Judge {
     /// A judge with the program's lists. `allow` are words or phrases that are fine here; they never
     /// reach the rules about minors and reference images.
     pub fn new(mode: ContentMode, allow: &[String]) -> Self {
@@ -97,8 +98,8 @@ impl Judge<'static> {
     }
 }
 
-impl<'l> Judge<'l> {
-    fn with_lists(lists: &'l Lists, mode: ContentMode, allow: &[String]) -> Self {
+impl Judge {
+    fn with_lists(lists: &'static Lists, mode: ContentMode, allow: &[String]) -> Self {
         let allowed = allow.iter().flat_map(|word| {
             let words: Vec<String> = Text::new(word).plain().map(str::to_string).collect();
             inflections(&words.join(" "))
@@ -116,21 +117,21 @@ impl<'l> Judge<'l> {
     /// # Errors
     /// `Refused` with category and field.
     pub fn texts(&self, texts: &[(&str, &str)], has_reference: bool) -> Result<()> {
-        refuse(self.judge(texts, None, has_reference))
+        self.job(texts, &[], has_reference)
     }
 
-    /// Judges a job's prompt with its negative prompt.
+    /// Judges a job's texts with its negative prompts.
     ///
     /// # Errors
     /// As [`Judge::texts`].
-    pub fn job(&self, prompt: &str, negative: Option<&str>, has_reference: bool) -> Result<()> {
-        refuse(self.judge(&[("prompt", prompt)], negative, has_reference))
+    pub fn job(&self, texts: &[(&str, &str)], negatives: &[&str], has_reference: bool) -> Result<()> {
+        refuse(self.judge(texts, negatives, has_reference))
     }
 
     fn judge<'t>(
         &self,
         texts: &[(&'t str, &str)],
-        negative: Option<&str>,
+        negatives: &[&str],
         has_reference: bool,
     ) -> Option<Refusal<'t>> {
         let read: Vec<(&'t str, Text)> = texts
@@ -139,14 +140,14 @@ impl<'l> Judge<'l> {
             .collect();
         let hits: Vec<Vec<Hit>> = read.iter().map(|(_, text)| self.sexual(text)).collect();
         let named = hits.iter().position(|hits| !hits.is_empty());
-        let undresses = negative.is_some_and(|n| self.undresses(&read, n));
+        let undresses = negatives.iter().any(|n| self.undresses(&read, n));
         let field = match named {
             Some(index) => read[index].0,
             None if undresses => "negative_prompt",
             None => return None,
         };
         let refusal = |category| Some(Refusal { category, field });
-        let shuts_adults_out = negative.is_some_and(|n| self.shuts_out(n, Unwanted::Adults));
+        let shuts_adults_out = negatives.iter().any(|n| self.shuts_out(n, Unwanted::Adults));
         let hinted =
             |(hits, (_, text)): (&Vec<Hit>, &(&str, Text))| minors::hinted(text, hits, undresses, self.lists);
         if shuts_adults_out || hits.iter().zip(&read).any(hinted) {
@@ -238,30 +239,8 @@ fn refuse(refusal: Option<Refusal<'_>>) -> Result<()> {
     let Some(Refusal { category, field }) = refusal else {
         return Ok(());
     };
-    let place = if field.is_empty() {
-        String::new()
-    } else {
-        format!(" in {field}")
-    };
-    let message = format!("refused by the content rules: {}{place}", category.name());
+    let message = format!("refused by the content rules: {} in {field}", category.name());
     Err(Error::new(ErrorKind::Refused, message)
         .hint(category.appeal())
         .into())
-}
-
-/// Judges texts without names by a mode alone.
-///
-/// # Errors
-/// As [`Judge::texts`].
-pub fn check(texts: &[&str], mode: ContentMode, has_reference: bool) -> Result<()> {
-    let texts: Vec<(&str, &str)> = texts.iter().map(|text| ("", *text)).collect();
-    Judge::new(mode, &[]).texts(&texts, has_reference)
-}
-
-/// Judges a job's prompt with its negative prompt by a mode alone.
-///
-/// # Errors
-/// As [`Judge::texts`].
-pub fn check_job(prompt: &str, negative: Option<&str>, mode: ContentMode, has_reference: bool) -> Result<()> {
-    Judge::new(mode, &[]).job(prompt, negative, has_reference)
 }

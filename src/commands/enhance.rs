@@ -10,7 +10,7 @@ use serde_json::json;
 use super::signals;
 use super::{surroundings, volume};
 use crate::cli::{self, Enhance};
-use crate::config::{ContentMode, Settings};
+use crate::config::Settings;
 use crate::enhance::cache::Cache;
 use crate::enhance::{
     EnhanceRequest, Enhancement, Enhancer, ModelSource, Style, Target, default_sampling, prompts,
@@ -19,7 +19,7 @@ use crate::error::{ErrorKind, kind_of};
 use crate::fail;
 use crate::pipelines;
 use crate::pipelines::qwen::Sampling;
-use crate::policy;
+use crate::policy::Judge;
 use crate::progress::Reporter;
 use crate::registry::Registry;
 use crate::runner::exit_code;
@@ -75,7 +75,7 @@ struct Run<'a> {
     language: Option<Language>,
     /// All but the prompt.
     request: EnhanceRequest,
-    mode: ContentMode,
+    judge: Judge,
     legacy_names: bool,
     stop: Stop,
     /// Notes are said once.
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
             args,
             enhancer,
             language,
-            mode: settings.content_mode,
+            judge: Judge::of(settings),
             legacy_names: args.legacy_names || settings.enhance.legacy_names,
             stop: signals::listen()?,
             said: BTreeSet::new(),
@@ -135,15 +135,19 @@ impl<'a> Run<'a> {
         };
         request.check()?;
         let system_prompt = request.system_prompt.clone().unwrap_or_default();
-        policy::check(&[&system_prompt, prompt], self.mode, false)?;
-        let (stop, mode) = (self.stop.clone(), self.mode);
+        let asked = [("the system prompt", system_prompt.as_str()), ("prompt", prompt)];
+        self.judge.texts(&asked, false)?;
+        let (stop, judge) = (self.stop.clone(), self.judge.clone());
         let shows = alone && reporter.draws();
         let mut written = String::new();
         let mut observer = |piece: &str| {
             if shows {
                 written.push_str(piece);
                 // What the rules would refuse is not shown on the way either.
-                if policy::check(&[prompt, &written], mode, false).is_ok() {
+                if judge
+                    .texts(&[("prompt", prompt), ("the answer", &written)], false)
+                    .is_ok()
+                {
                     reporter.writing(&written);
                 }
             }
@@ -151,12 +155,13 @@ impl<'a> Run<'a> {
         };
         let model = self.language.as_mut().map(|m| m as &mut dyn ModelSource);
         let enhancement = self.enhancer.enhance(model, &request, &mut observer)?;
-        policy::check(
-            &[&system_prompt, prompt, &enhancement.enhanced_prompt],
-            mode,
-            false,
-        )
-        .context("the enhanced prompt")?;
+        let [system, asked] = asked;
+        let texts = [
+            system,
+            asked,
+            ("the enhanced prompt", &enhancement.enhanced_prompt),
+        ];
+        self.judge.texts(&texts, false)?;
         Ok(enhancement)
     }
 

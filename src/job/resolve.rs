@@ -15,7 +15,7 @@ use super::{
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::policy;
+use crate::policy::Judge;
 use crate::registry::{ModelFamily, ModelSpec, Registry};
 
 /// Counts a text's tokens as the model's tokenizer sees them, without begin and end marks.
@@ -180,21 +180,12 @@ pub(super) fn diffusion(
     } = asked;
     let config = &spec.config;
     let prompt = prompt(spec)?;
-    policy::check_job(
-        &prompt,
-        spec.negative_prompt.as_deref(),
-        settings.content_mode,
-        has_reference,
-    )?;
+    judge(spec, &prompt, has_reference, &Judge::of(settings))?;
     let scheduler = config.scheduler.clone().or(model.scheduler.clone());
     if let Some(name) = &scheduler {
         options::check_scheduler(name, kind)?;
     }
     let negative = negative(asked, &prompt, notes)?;
-    if let Some(enhanced) = &spec.enhanced_prompt {
-        policy::check(&[&prompt, enhanced], settings.content_mode, has_reference)
-            .context("enhanced_prompt")?;
-    }
     Ok(Diffusion {
         prompt: spec.enhanced_prompt.clone().unwrap_or(prompt),
         negative_prompt: negative.text,
@@ -206,6 +197,21 @@ pub(super) fn diffusion(
         scheduler,
         format: options::format(kind, config.format.as_deref())?,
     })
+}
+
+/// Every text of a spec that a picture is made of.
+fn judge(spec: &JobSpec, prompt: &str, has_reference: bool, judge: &Judge) -> Result<()> {
+    let mut texts = vec![("prompt", prompt)];
+    let more = [
+        ("enhanced_prompt", &spec.enhanced_prompt),
+        ("compel_weights", &spec.compel_weights),
+    ];
+    texts.extend(
+        more.into_iter()
+            .filter_map(|(field, text)| Some((field, text.as_deref()?))),
+    );
+    let negatives: Vec<&str> = spec.negative_prompt.as_deref().into_iter().collect();
+    judge.job(&texts, &negatives, has_reference)
 }
 
 /// # Errors

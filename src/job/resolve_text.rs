@@ -1,6 +1,6 @@
 //! Jobs of a language model: conversations and better prompts, settled and checked.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::kinds::{self, UNRESTRICTED};
@@ -10,7 +10,7 @@ use super::{Answering, Chat, Enhancing, JobSpec, Speaker, Turn};
 use crate::config::{ContentMode, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::policy;
+use crate::policy::Judge;
 use crate::registry::{self, Source};
 
 const STYLES: &[&str] = &["manual", "cinematic", "custom"];
@@ -32,9 +32,15 @@ pub(super) fn chat(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Chat> {
     check_turns(&turns, spec)?;
     shorten(&mut turns, notes);
     let answering = answering(spec, asked.model.source == Source::Embedded)?;
-    let texts = turns.iter().map(|turn| turn.content.as_str());
-    let texts: Vec<&str> = texts.chain(answering.system_prompt.as_deref()).collect();
-    policy::check(&texts, settings.content_mode, false)?;
+    let names: Vec<String> = (0..turns.len()).map(|i| format!("messages[{i}]")).collect();
+    let system = answering.system_prompt.as_deref();
+    let texts: Vec<(&str, &str)> = names
+        .iter()
+        .zip(&turns)
+        .map(|(name, turn)| (name.as_str(), turn.content.as_str()))
+        .chain(system.map(|text| ("config.system_prompt", text)))
+        .collect();
+    Judge::of(settings).texts(&texts, false)?;
     Ok(Chat {
         turns,
         answering,
@@ -93,21 +99,16 @@ pub(super) fn enhancing(asked: &Asked<'_>) -> Result<Enhancing> {
     if prompt.trim().is_empty() {
         fail!(InvalidSpec, "prompt is empty"; "it needs at least one word");
     }
-    policy::check_job(
-        &prompt,
-        spec.negative_prompt.as_deref(),
-        settings.content_mode,
-        false,
-    )?;
     // What the model is told to do is judged together with what it is asked.
-    let texts: Vec<&str> = spec
-        .config
-        .system_prompt
-        .iter()
-        .map(String::as_str)
-        .chain([prompt.as_str()])
-        .collect();
-    policy::check(&texts, settings.content_mode, false).context("config.system_prompt")?;
+    let mut texts = vec![("prompt", prompt.as_str())];
+    texts.extend(
+        spec.config
+            .system_prompt
+            .as_deref()
+            .map(|text| ("config.system_prompt", text)),
+    );
+    let negatives: Vec<&str> = spec.negative_prompt.as_deref().into_iter().collect();
+    Judge::of(settings).job(&texts, &negatives, false)?;
     let (target, model) = if kind.enhanced {
         (
             kind.name.to_string(),

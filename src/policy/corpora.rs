@@ -15,13 +15,14 @@ const STAND_INS: &[&str] = &[
     "velkrum", "zorvel", "pliskor", "gradlin", "dastrine", "vulpe", "mefstok", "brosk",
 ];
 
-fn stand_ins() -> Lists {
+fn stand_ins() -> &'static Lists {
     let words = STAND_INS.iter().map(|w| w.to_string()).collect();
     let counted = Entries {
         words,
         ..Entries::default()
     };
-    Lists::new(&counted, &Entries::default(), &Entries::default(), false)
+    let lists = Lists::new(&counted, &Entries::default(), &Entries::default(), false);
+    Box::leak(Box::new(lists))
 }
 
 #[test]
@@ -30,7 +31,7 @@ fn at_most_one_harmless_prompt_in_200_is_refused() {
     let prompts: Vec<&str> = HARMLESS.lines().collect();
     let refused: Vec<&&str> = prompts
         .iter()
-        .filter(|p| judge.job(p, None, false).is_err())
+        .filter(|p| judge.texts(&[("prompt", p)], false).is_err())
         .collect();
     println!("harmless prompts: {} of {} refused", refused.len(), prompts.len());
     for prompt in &refused {
@@ -43,7 +44,7 @@ fn at_most_one_harmless_prompt_in_200_is_refused() {
 #[test]
 fn at_least_95_of_100_evasions_are_caught() {
     let lists = stand_ins();
-    let judge = Judge::with_lists(&lists, ContentMode::Sfw, &[]);
+    let judge = Judge::with_lists(lists, ContentMode::Sfw, &[]);
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut missed = Vec::new();
     for line in EVASIONS.lines() {
@@ -52,7 +53,7 @@ fn at_least_95_of_100_evasions_are_caught() {
             panic!("`{line}`: three fields")
         };
         let text = text.replace("\\n", "\n");
-        let found = judge.judge(&[("prompt", &text)], None, false).map(|r| r.category);
+        let found = judge.judge(&[("prompt", &text)], &[], false).map(|r| r.category);
         // A disguise may look like a hint at minors; the other way round it is missed.
         let caught = found.is_some_and(|c| c.name() == category || c == Category::SexualMinors);
         let counts = kinds.entry(kind).or_default();
@@ -78,7 +79,7 @@ fn carriers_of_evasions_are_harmless_by_themselves() {
     let judge = Judge::new(ContentMode::Sfw, &[]);
     for line in EVASIONS.lines() {
         let text = line.rsplit('\t').next().expect("a text");
-        assert!(judge.job(text, None, false).is_ok(), "{text}");
+        assert!(judge.texts(&[("prompt", text)], false).is_ok(), "{text}");
     }
 }
 
@@ -86,7 +87,7 @@ fn carriers_of_evasions_are_harmless_by_themselves() {
 #[test]
 fn long_texts_are_judged_quickly() {
     let judge = Judge::new(ContentMode::Sfw, &[]);
-    assert!(judge.job("warm", None, false).is_ok());
+    assert!(judge.texts(&[("prompt", "warm")], false).is_ok());
     let prose: String = HARMLESS
         .lines()
         .cycle()
@@ -110,7 +111,7 @@ fn long_texts_are_judged_quickly() {
     ] {
         let times = (0..3).map(|_| {
             let start = Instant::now();
-            let _ = judge.job(&text, None, false);
+            let _ = judge.texts(&[("prompt", &text)], false);
             start.elapsed()
         });
         let best = times.min().expect("three");

@@ -9,7 +9,7 @@ fn verdict(text: &str, mode: ContentMode) -> Option<Category> {
 
 fn judge(texts: &[&str], negative: Option<&str>, mode: ContentMode, has_reference: bool) -> Option<Category> {
     let texts: Vec<(&str, &str)> = texts.iter().map(|t| ("text", *t)).collect();
-    let refusal = Judge::new(mode, &[]).judge(&texts, negative, has_reference);
+    let refusal = Judge::new(mode, &[]).judge(&texts, negative.as_slice(), has_reference);
     refusal.map(|r| r.category)
 }
 
@@ -120,13 +120,19 @@ fn a_negative_prompt_may_list_what_is_unwanted() {
 
 #[test]
 fn a_refusal_names_a_category_and_quotes_nothing() {
-    let e = check_job("a nude figure", None, ContentMode::Sfw, false).unwrap_err();
+    let e = Judge::new(ContentMode::Sfw, &[])
+        .texts(&[("prompt", "a nude figure")], false)
+        .unwrap_err();
     assert_eq!(kind_of(&e).exit_code(), 77);
     assert_eq!(
         e.to_string(),
         "refused by the content rules: adult_content in prompt"
     );
-    assert!(check(&["a castle"], ContentMode::Sfw, true).is_ok());
+    assert!(
+        Judge::new(ContentMode::Sfw, &[])
+            .texts(&[("prompt", "a castle")], true)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -157,11 +163,15 @@ fn a_refusal_names_the_field_and_the_way_to_appeal() {
 #[test]
 fn allowed_words_never_reach_the_rules_about_minors_and_references() {
     let judge = Judge::new(ContentMode::Sfw, &["Nude".into(), "naked ambition".into()]);
-    assert!(judge.job("a nude figure, nudes", None, false).is_ok());
-    assert!(judge.job("a nude figure, topless", None, false).is_err());
+    assert!(judge.texts(&[("prompt", "a nude figure, nudes")], false).is_ok());
+    assert!(
+        judge
+            .texts(&[("prompt", "a nude figure, topless")], false)
+            .is_err()
+    );
     let category = |text, has_reference| {
         judge
-            .judge(&[("prompt", text)], None, has_reference)
+            .judge(&[("prompt", text)], &[], has_reference)
             .map(|r| r.category)
     };
     assert_eq!(category("a nude child", false), Some(Category::SexualMinors));

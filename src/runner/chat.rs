@@ -1,6 +1,6 @@
 //! Answers in a conversation.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::language::{Listener, sampling, text_model};
@@ -11,16 +11,16 @@ use crate::fail;
 use crate::job::{Chat, Speaker};
 use crate::pipelines::Event;
 use crate::pipelines::qwen::{FinishReason, Message, Role, TextModel, TextRequest};
-use crate::policy;
+use crate::policy::Judge;
 
 /// New tokens of an answer unless a job says otherwise.
 const MAX_NEW_TOKENS: u32 = 512;
 
 pub(super) fn make(runner: &mut Runner, chat: &Chat, run: &mut Run<'_>) -> Result<Finished> {
     let (job, spec) = (run.job, run.model()?);
-    let mode = runner.settings.content_mode;
+    let judge = Judge::of(&runner.settings);
     let mut messages = messages(runner, chat)?;
-    let listener = Listener::new(&mut run.progress, mode);
+    let listener = Listener::new(&mut run.progress, &judge);
     let mut loading = |event: Event| listener.event(event);
     let (loaded, load_time) = runner.loader.get(spec, Ability::Text, &mut loading)?;
     let model = text_model(&mut loaded.pipeline, spec)?;
@@ -48,8 +48,12 @@ pub(super) fn make(runner: &mut Runner, chat: &Chat, run: &mut Run<'_>) -> Resul
             "try another seed or a temperature above 0, or rephrase the newest turn"
         );
     }
-    let texts: Vec<&str> = asked.iter().copied().chain([response]).collect();
-    policy::check(&texts, mode, false).context("the answer")?;
+    let texts: Vec<(&str, &str)> = asked
+        .iter()
+        .map(|text| ("messages", *text))
+        .chain([("the answer", response)])
+        .collect();
+    judge.texts(&texts, false)?;
     if output.finish_reason == FinishReason::Length {
         notes.push(format!(
             "the answer ends after {} tokens, at its limit",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::language::{FromLoader, Listener, sampling};
@@ -10,7 +10,7 @@ use super::{Finished, Run, Runner, notes, video};
 use crate::enhance::{self, EnhanceRequest, Enhancement, Enhancer, ModelSource, default_sampling};
 use crate::job::{Enhancing, Job, Video, Work};
 use crate::pipelines::{self, Event};
-use crate::policy;
+use crate::policy::Judge;
 use crate::registry::ModelSpec;
 
 /// What says, in place of a source, that the spec had the better prompt already.
@@ -75,11 +75,11 @@ fn enhance(
     has_reference: bool,
     run: &mut Run<'_>,
 ) -> Result<Enhancement> {
-    let mode = runner.settings.content_mode;
+    let judge = Judge::of(&runner.settings);
     let enhancer = Enhancer::of(&runner.settings, pipelines::clip_token_counter()?);
     let spec = language_model(runner, run.job, enhancing);
     let request = request(run.job, enhancing, spec.as_ref())?;
-    let listener = Listener::new(&mut run.progress, mode);
+    let listener = Listener::new(&mut run.progress, &judge);
     listener.event(Event::Stage("enhance"))?;
     let mut written = String::new();
     let mut reading = |piece: &str| {
@@ -106,11 +106,11 @@ fn enhance(
     }
     let system_prompt = enhancing.answering.system_prompt.as_deref().unwrap_or_default();
     let texts = [
-        system_prompt,
-        enhancing.prompt.as_str(),
-        &enhancement.enhanced_prompt,
+        ("config.system_prompt", system_prompt),
+        ("prompt", enhancing.prompt.as_str()),
+        ("the enhanced prompt", &enhancement.enhanced_prompt),
     ];
-    policy::check(&texts, mode, has_reference).context("the enhanced prompt")?;
+    judge.texts(&texts, has_reference)?;
     Ok(enhancement)
 }
 

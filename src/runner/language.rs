@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use super::loader::{Ability, Loader, Pipeline};
 use super::progress::Progress;
-use crate::config::ContentMode;
 use crate::enhance::{Identity, ModelSource, default_sampling};
 use crate::fail;
 use crate::job::Answering;
 use crate::pipelines::qwen::{Sampling, TextModel};
 use crate::pipelines::{Event, Observer};
+use crate::policy::Judge;
 use crate::registry::{ModelFamily, ModelSpec, Source};
 
 /// A model of the loader, as the enhancement service wants it.
@@ -77,14 +77,14 @@ pub(super) fn sampling(answering: &Answering, spec: &ModelSpec) -> Result<Sampli
 /// Tells of loading and of running text, each from a function of its own.
 pub(super) struct Listener<'r, 'p> {
     progress: RefCell<&'r mut Progress<'p>>,
-    mode: ContentMode,
+    judge: &'r Judge,
 }
 
 impl<'r, 'p> Listener<'r, 'p> {
-    pub fn new(progress: &'r mut Progress<'p>, mode: ContentMode) -> Self {
+    pub fn new(progress: &'r mut Progress<'p>, judge: &'r Judge) -> Self {
         Self {
             progress: RefCell::new(progress),
-            mode,
+            judge,
         }
     }
 
@@ -99,6 +99,6 @@ impl<'r, 'p> Listener<'r, 'p> {
     /// # Errors
     /// When the job has to stop.
     pub fn text(&self, asked: &[&str], written: &str) -> Result<()> {
-        self.progress.borrow_mut().text(asked, written, self.mode)
+        self.progress.borrow_mut().text(asked, written, self.judge)
     }
 }

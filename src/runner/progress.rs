@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 
-use crate::config::ContentMode;
 use crate::events::{Event, Events};
 use crate::pipelines;
-use crate::policy;
+use crate::policy::Judge;
 use crate::stop::Stop;
 
 /// Tells of one job, and stops it between two steps.
@@ -63,10 +62,11 @@ impl<'a> Progress<'a> {
     ///
     /// # Errors
     /// When the job has to stop.
-    pub fn text(&mut self, asked: &[&str], written: &str, mode: ContentMode) -> Result<()> {
+    pub fn text(&mut self, asked: &[&str], written: &str, judge: &Judge) -> Result<()> {
         if self.events.wants_text() {
-            let texts: Vec<&str> = asked.iter().copied().chain([written]).collect();
-            if policy::check(&texts, mode, false).is_ok() {
+            let asked = asked.iter().map(|text| ("messages", *text));
+            let texts: Vec<(&str, &str)> = asked.chain([("the answer", written)]).collect();
+            if judge.texts(&texts, false).is_ok() {
                 self.events.tell(&Event::Writing {
                     job_id: self.job_id.into(),
                     text: written.into(),
