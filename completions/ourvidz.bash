@@ -304,7 +304,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__generate)
-            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --reference-strength --vae-tiling --format --type --from --output --force --skip-existing --trust-paths --callback --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
+            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --reference-strength --vae-tiling --format --type --from --output --force --skip-existing --trust-paths --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -423,6 +423,10 @@ _ourvidz() {
                     return 0
                     ;;
                 --callback)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --callback-url)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -60,6 +60,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Jo
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture or video' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback -d 'Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-url -d 'Post the callback to this address' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-format -d 'Shape of the callback [default: standard]' -r -f -a "standard\t''
 workspace\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l time-limit -d 'Stop a job between two steps after this many seconds; 0: never [default: never]' -r

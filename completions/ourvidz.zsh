@@ -59,6 +59,7 @@ _arguments "${_arguments_options[@]}" : \
 '-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
 '--output=[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
 '--callback=[Write the callback to this file (may contain {id}) \[default\: callback.json beside the pictures\]]:FILE:_default' \
+'--callback-url=[Post the callback to this address]:URL:_default' \
 '--callback-format=[Shape of the callback \[default\: standard\]]:FORMAT:(standard workspace)' \
 '--time-limit=[Stop a job between two steps after this many seconds; 0\: never \[default\: never\]]:SECONDS:_default' \
 '-m+[A name from models.toml, a model folder or a checkpoint file]:NAME|PATH:_default' \

@@ -15,7 +15,7 @@ pub use enhance::{ENHANCE_TYPES, Enhance, Style};
 pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain"];
 
 /// Flags of `generate` that this build does not have yet.
-pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora", "--callback-url"];
+pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora"];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -183,6 +183,9 @@ pub struct Generate {
     /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub callback: Option<String>,
+    /// Post the callback to this address
+    #[arg(long, value_name = "URL", help_heading = "Job")]
+    pub callback_url: Option<String>,
     /// Shape of the callback [default: standard]
     #[arg(long, value_name = "FORMAT", value_enum, help_heading = "Job")]
     pub callback_format: Option<CallbackFormat>,

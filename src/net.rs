@@ -2,7 +2,9 @@
 
 use std::sync::Once;
 
+use anyhow::{Context, Result};
 use reqwest::ClientBuilder;
+use tokio::runtime::{Builder, Runtime};
 
 /// Chooses the cryptography of TLS for this process; needed before the first connection of any
 /// client. Certificates are those of the system's store, or of `SSL_CERT_FILE`.
@@ -12,6 +14,15 @@ pub fn prepare_tls() {
         // Fails only when the process has chosen already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+/// A runtime for one thread.
+///
+/// # Errors
+/// When the system has no more of what it needs.
+pub fn runtime() -> Result<Runtime> {
+    let built = Builder::new_current_thread().enable_all().build();
+    built.context("the runtime for the network")
 }
 
 /// An HTTP client that says who it is and follows no redirect.

@@ -263,9 +263,6 @@ pub fn notes(job: &Job) -> Vec<String> {
             model.name
         ));
     }
-    if job.spec.callback_url.is_some() {
-        notes.push("callback_url is not delivered to by this build; callback.json is written".into());
-    }
     notes
 }
 

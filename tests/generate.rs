@@ -230,7 +230,7 @@ fn a_dry_run_shows_every_value_and_touches_nothing() {
 }
 
 #[test]
-fn a_callback_address_is_told_to_be_undelivered() {
+fn a_callback_address_that_is_not_allowed_is_told_to_be_ignored() {
     let bench = Bench::new();
     bench.write(
         "a.yaml",
@@ -239,7 +239,7 @@ fn a_callback_address_is_told_to_be_undelivered() {
     let ran = bench
         .run(&["generate", "a.yaml", "-o", "a.png", "--callback", "callback.json"])
         .exits(0)
-        .says(&["callback_url"]);
+        .says(&["callback_url is ignored"]);
     assert!(!ran.stderr.contains("c4n4ry"));
     assert!(
         bench.json("callback.json")["metadata"]["notes"][0]

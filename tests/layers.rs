@@ -11,6 +11,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cli",
             "bench",
             "runner",
+            "fetch",
+            "net",
             "enhance",
             "memory",
             "job",

@@ -6,6 +6,8 @@ mod adapters;
 mod admin;
 /// Counts allocations.
 mod alloc_count;
+/// `generate` and the network.
+mod generate_delivery;
 /// Temporary folder and command builder.
 mod harness;
 /// HTTPS on this machine.

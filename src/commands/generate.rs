@@ -5,14 +5,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{signals, surroundings, volume};
 use crate::cli::{self, Generate};
+use crate::config::callback::address;
 use crate::config::{CallbackFormat, Settings};
-use crate::error::{ErrorKind, kind_of};
+use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Staging, sweep};
 use crate::job::Job;
 use crate::outbox::body::{self as callback, Report, Status};
@@ -23,13 +25,16 @@ use crate::stop::{Reason, Stop};
 
 mod dry_run;
 mod earlier;
+mod fetching;
 mod gather;
 mod layout;
+mod post;
 mod prepare;
 mod publish;
 
 use earlier::State;
 use layout::Layout;
+use post::{Ended, Post};
 use prepare::{Invalid, Prepared, Ready};
 use publish::Publisher;
 
@@ -41,7 +46,7 @@ use publish::Publisher;
 pub fn run(args: &Generate) -> Result<u8> {
     let gathered = gather::jobs(args)?;
     let (mut settings, mut registry) = surroundings(&args.place)?;
-    lay_over(args, &mut settings);
+    lay_over(args, &mut settings)?;
     if let (Some(model), Some(_)) = (&args.model, &args.config_from) {
         registry.insert(super::find_model(&registry, model, args.config_from.as_deref())?);
     }
@@ -52,13 +57,19 @@ pub fn run(args: &Generate) -> Result<u8> {
         tells: args.callback_format.is_some() || settings.callback.url.is_some(),
     };
     let format = settings.callback.format;
+    let warnings = settings.callback.warnings.clone();
+    let mut post = (!args.dry_run).then(|| Post::new(&settings)).transpose()?;
     let mut runner = Runner::new(Arc::new(settings), registry)?;
     let mut prepared = prepare::all(gathered, &mut runner, &layout)?;
     let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
+    for warning in &warnings {
+        reporter.note(warning);
+    }
     for invalid in &prepared.invalid {
-        report_invalid(&mut reporter, invalid, &layout, format, args.dry_run);
+        report_invalid(&mut reporter, invalid, &layout, format, post.as_mut());
     }
     if !prepared.invalid.is_empty() && !args.keep_going {
+        end_post(post, &mut reporter, post::PATIENCE);
         reporter.finish()?;
         return Ok(code_of_invalid(&prepared));
     }
@@ -67,18 +78,28 @@ pub fn run(args: &Generate) -> Result<u8> {
     }
     let jobs = std::mem::take(&mut prepared.ready);
     let count = jobs.len() + prepared.invalid.len();
-    let failures = if args.dry_run {
-        dry_run::print(&mut reporter, &jobs, &runner);
-        Vec::new()
-    } else {
-        let mut all = All {
-            runner,
-            reporter: &mut reporter,
-            stop: signals::listen()?,
-            format,
-            skip_existing: args.skip_existing,
-        };
-        all.run(&jobs)
+    let failures = match post {
+        None => {
+            dry_run::print(&mut reporter, &jobs, &runner);
+            Vec::new()
+        }
+        Some(post) => {
+            let mut all = All {
+                runner,
+                reporter: &mut reporter,
+                stop: signals::listen()?,
+                format,
+                skip_existing: args.skip_existing,
+                post,
+            };
+            let failures = all.run(&jobs);
+            let patience = match all.stop.reason() {
+                Some(Reason::Signal(_)) => post::PATIENCE_AFTER_SIGNAL,
+                _ => post::PATIENCE,
+            };
+            end_post(Some(all.post), &mut reporter, patience);
+            failures
+        }
     };
     reporter.finish()?;
     let kinds: Vec<ErrorKind> = prepared
@@ -90,8 +111,22 @@ pub fn run(args: &Generate) -> Result<u8> {
     Ok(exit_code(count, &kinds))
 }
 
+/// Waits for the callbacks of the run; what did not arrive is kept and said, and changes no exit code.
+fn end_post(post: Option<Post>, reporter: &mut Reporter, patience: Duration) {
+    match post.map(|post| post.finish(patience)).transpose() {
+        Ok(notes) => notes
+            .unwrap_or_default()
+            .iter()
+            .for_each(|note| reporter.note(note)),
+        Err(error) => reporter.error(&error.context("callbacks wait, and were not delivered")),
+    }
+}
+
 /// Flags win over settings.
-fn lay_over(args: &Generate, settings: &mut Settings) {
+///
+/// # Errors
+/// `Usage` for a callback address that is none.
+fn lay_over(args: &Generate, settings: &mut Settings) -> Result<()> {
     if let Some(dtype) = args.dtype {
         settings.dtype = Some(dtype.name().into());
     }
@@ -104,6 +139,18 @@ fn lay_over(args: &Generate, settings: &mut Settings) {
             cli::CallbackFormat::Workspace => CallbackFormat::Workspace,
         };
     }
+    if let Some(url) = &args.callback_url {
+        let wrong = |e: anyhow::Error| {
+            let Error { message, hint, .. } = Error::summary(&e);
+            Error {
+                kind: ErrorKind::Usage,
+                message: format!("--callback-url {message}"),
+                hint,
+            }
+        };
+        settings.callback.url = Some(address(url).map_err(wrong)?);
+    }
+    Ok(())
 }
 
 /// What all jobs of a command line share.
@@ -113,6 +160,7 @@ struct All<'a> {
     stop: Stop,
     format: CallbackFormat,
     skip_existing: bool,
+    post: Post,
 }
 
 impl All<'_> {
@@ -157,22 +205,21 @@ impl All<'_> {
         }
         let publisher = self.publisher(ready);
         // A place where nothing can be written is known before any work.
-        let outcome = match publisher
-            .begin(job)
-            .and_then(|()| Staging::create(&publisher.folder()))
-        {
+        let outcome = match self.begin(&publisher, job) {
             Ok(staging) => {
                 let outcome = self
                     .runner
                     .run(job, staging.path(), &mut *self.reporter, &self.stop);
                 let (outcome, report) = publisher.finish(job, outcome)?;
                 self.reporter.result(&callback::body(self.format, &report));
+                self.post(&publisher, job, &report)?;
                 outcome
             }
             Err(error) => {
-                let outcome = runner::failed(job, &error, std::time::Duration::ZERO);
+                let outcome = runner::failed(job, &error, Duration::ZERO);
                 let report = publish::report(job, &outcome);
                 self.reporter.result(&callback::body(self.format, &report));
+                self.post(&publisher, job, &report)?;
                 return Err(error);
             }
         };
@@ -183,6 +230,32 @@ impl All<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Says that the job begins, and makes the folder for its files.
+    fn begin(&mut self, publisher: &Publisher<'_>, job: &Job) -> Result<Staging> {
+        publisher.begin(job)?;
+        let staging = Staging::create(&publisher.folder())?;
+        let report = publish::begun(job);
+        if publisher.is_news(&report) {
+            let body = callback::text(self.format, &report);
+            self.post.begin(job.spec.callback_url.as_deref(), body)?;
+        }
+        Ok(staging)
+    }
+
+    /// Posts how the job ended, unless a result of it stands that this is not to replace.
+    fn post(&mut self, publisher: &Publisher<'_>, job: &Job, report: &Report) -> Result<()> {
+        if !publisher.is_news(report) {
+            return Ok(());
+        }
+        self.post.tell(Ended {
+            job_id: &job.id,
+            spec_sha256: &job.spec_sha256,
+            completed: report.status == Status::Completed,
+            own_url: job.spec.callback_url.as_deref(),
+            body: callback::text(self.format, report),
+        })
     }
 
     /// The error behind a failure; a signal is in no record.
@@ -243,14 +316,14 @@ fn shown_timings(timings: &Value) -> String {
     format!(" ({})", parts.join(", "))
 }
 
-/// Prints what is wrong with a job that never started, and writes its callback where somebody can
-/// find it: under an id of its own, or at a place that the command names.
+/// Prints what is wrong with a job that never started, and tells it where somebody listens: in a
+/// callback file under an id of its own or at a place that the command names, and at an address.
 fn report_invalid(
     reporter: &mut Reporter,
     invalid: &Invalid,
     layout: &Layout,
     format: CallbackFormat,
-    dry_run: bool,
+    post: Option<&mut Post>,
 ) {
     reporter.error(&invalid.error);
     let Some(job) = &invalid.job else {
@@ -265,12 +338,23 @@ fn report_invalid(
         metadata: metadata::refused(&job.spec, &invalid.error),
     };
     reporter.result(&callback::body(format, &report));
-    if dry_run || !(job.id_given || layout.output.is_some() || layout.callback.is_some()) {
+    // A result of this id stands, and is told by nobody else's refusal.
+    let (Some(post), Some(path)) = (post, layout.callback_of_refused(&job.id)) else {
         return;
-    }
-    if let Some(path) = layout.callback_of_refused(&job.id)
-        && let Err(second) = callback::write(&path, format, &report)
-    {
+    };
+    let is_named = job.id_given || layout.output.is_some() || layout.callback.is_some();
+    let written = match is_named {
+        true => callback::write(&path, format, &report),
+        false => Ok(()),
+    };
+    let posted = post.tell(Ended {
+        job_id: &job.id,
+        spec_sha256: &job.spec.digest(),
+        completed: false,
+        own_url: job.spec.callback_url.as_deref(),
+        body: callback::text(format, &report),
+    });
+    for second in [written, posted].into_iter().filter_map(Result::err) {
         reporter.detail(&format!("callback: {second:#}"));
     }
 }

@@ -56,8 +56,8 @@ pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
 /// Finds every file that the job reads.
 ///
 /// # Errors
-/// `InvalidSpec` for a local path from somebody who may name none, `NotBuilt` for an address that was
-/// not fetched.
+/// `InvalidSpec` for a local path from somebody who may name none, or an address that was not
+/// fetched.
 pub(super) fn inputs(spec: &JobSpec, trust: Trust, fetched: &Fetched) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for (field, source) in references(spec) {
@@ -76,7 +76,7 @@ fn input(field: String, source: &str, trust: Trust, fetched: &Fetched) -> Result
         None => {
             if let Some(scheme) = scheme(source) {
                 fail!(
-                    NotBuilt, "{field}: `{scheme}:` addresses are not fetched by this build";
+                    InvalidSpec, "{field} begins with `{scheme}:`, and only references are fetched";
                     "save the picture as a file and name its path"
                 );
             }

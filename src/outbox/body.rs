@@ -91,14 +91,19 @@ fn workspace_asset(asset: &Asset) -> Value {
     record
 }
 
+/// The body as it is written and posted.
+pub fn text(format: CallbackFormat, report: &Report) -> String {
+    let mut text = serde_json::to_string_pretty(&body(format, report)).expect("a body is plain JSON");
+    text.push('\n');
+    text
+}
+
 /// Writes the body in one step; a later status replaces an earlier one.
 ///
 /// # Errors
 /// `CannotWrite` or `Io`, as for any output.
 pub fn write(path: &Path, format: CallbackFormat, report: &Report) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(&body(format, report)).expect("a body is plain JSON");
-    text.push('\n');
-    write_whole(path, text.as_bytes(), Existing::Replace)
+    write_whole(path, text(format, report).as_bytes(), Existing::Replace)
 }
 
 /// `metadata.error` of a failure.

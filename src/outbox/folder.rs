@@ -59,6 +59,24 @@ impl FolderOutbox {
         Ok(())
     }
 
+    /// One envelope; `None` when it is not there, delivered most likely.
+    pub fn get(&self, webhook_id: &str) -> Option<Envelope> {
+        read(&self.path(webhook_id))
+    }
+
+    /// Envelopes that a claim may take now, in no order.
+    ///
+    /// # Errors
+    /// `Io` when the folder cannot be listed.
+    pub fn wanted(&self, which: Which) -> Result<Vec<Envelope>> {
+        let listed = self.listed()?.into_iter();
+        Ok(listed
+            .filter(|(_, hint_ms)| !matches!(which, Which::Due(now) if *hint_ms > now))
+            .filter_map(|(path, _)| read(&path))
+            .filter(|envelope| which.takes(envelope))
+            .collect())
+    }
+
     fn path(&self, webhook_id: &str) -> PathBuf {
         self.folder.join(format!("{webhook_id}.json"))
     }
@@ -89,21 +107,14 @@ impl FolderOutbox {
 
     fn claim_now(&self, which: Which, limit: usize) -> Result<Vec<Envelope>> {
         sweep(&self.folder);
-        let mut wanted: Vec<(u64, PathBuf)> = self
-            .listed()?
-            .into_iter()
-            .filter(|(_, hint_ms)| !matches!(which, Which::Due(now) if *hint_ms > now))
-            .filter_map(|(path, _)| Some((read(&path)?, path)))
-            .filter(|(envelope, _)| which.takes(envelope))
-            .map(|(envelope, path)| (envelope.next_at_ms, path))
-            .collect();
-        wanted.sort();
+        let mut wanted = self.wanted(which)?;
+        wanted.sort_by_key(|envelope| envelope.next_at_ms);
         let mut claimed = Vec::new();
-        for (_, path) in wanted {
+        for envelope in wanted {
             if claimed.len() == limit {
                 break;
             }
-            claimed.extend(self.claim_one(&path, which)?);
+            claimed.extend(self.claim_one(&self.path(&envelope.webhook_id), which)?);
         }
         Ok(claimed)
     }

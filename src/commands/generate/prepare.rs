@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::earlier::State;
+use super::fetching::fetched;
 use super::gather::{Gathered, Unread};
 use super::layout::{Layout, Plan};
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Fetched, Job, JobSpec, Output, Request, job_kind};
+use crate::job::{Job, JobSpec, Output, Request, job_kind};
+use crate::outbox::target::target;
 use crate::registry::Registry;
 use crate::runner::Runner;
 
@@ -128,12 +130,18 @@ fn conflict(id: &str) -> anyhow::Error {
 fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> Result<Job> {
     let mut spec = found.spec.clone();
     take_format(&mut spec, &runner.registry, layout.output.as_deref());
-    runner.settle(&Request {
+    let fetched = fetched(&spec, &runner.settings).with_context(|| format!("job `{id}`"))?;
+    let mut job = runner.settle(&Request {
         id,
         spec: &spec,
         trust: found.trust,
-        fetched: &Fetched::new(),
-    })
+        fetched: &fetched,
+    })?;
+    if let Some(note) = target(spec.callback_url.as_deref(), &runner.settings.callback).note {
+        job.notes.push(note);
+        job.ignored.push("callback_url".into());
+    }
+    Ok(job)
 }
 
 /// `-o x.gif` says what a video is wanted as no less than `--format gif` does. A type or a model that

@@ -48,15 +48,25 @@ impl Publisher<'_> {
         };
         make_folder(folder_of(path))?;
         let _held = FolderLock::take(folder_of(path), PATIENCE)?;
-        let report = Report {
-            job_id: job.id.clone(),
-            user_id: job.spec.user_id.clone(),
-            status: Status::Processing,
-            assets: Vec::new(),
-            error_message: None,
-            metadata: metadata::begun(job),
+        self.write(path, &begun(job))
+    }
+
+    /// Whether a report may be told to others: no beginning and no failure is told of a job whose
+    /// result stands.
+    pub fn is_news(&self, report: &Report) -> bool {
+        let Some(path) = &self.plan.callback else {
+            return true;
         };
-        self.write(path, &report)
+        let own = self.beside(path, report);
+        let stands = |path: &Path| {
+            Earlier::read(path).is_some_and(|earlier| earlier.job_id == report.job_id && earlier.is_result())
+        };
+        report.status == Status::Completed || self.plan.force || !(stands(path) || stands(&own))
+    }
+
+    /// Where a callback goes whose place is another job's.
+    fn beside(&self, path: &Path, report: &Report) -> PathBuf {
+        path.with_file_name(format!("{}.callback.json", report.job_id))
     }
 
     /// Puts the files in their places and tells the outcome; gives back what was told.
@@ -91,9 +101,7 @@ impl Publisher<'_> {
                 }
                 path.to_path_buf()
             }
-            Some(earlier) if !self.replaces(&earlier) => {
-                path.with_file_name(format!("{}.callback.json", report.job_id))
-            }
+            Some(earlier) if !self.replaces(&earlier) => self.beside(path, report),
             _ => path.to_path_buf(),
         };
         callback::write(&path, self.format, report)
@@ -161,7 +169,19 @@ fn failed_after(outcome: Outcome, error: &anyhow::Error) -> Outcome {
     }
 }
 
-/// What producers are told.
+/// What producers are told when the job begins.
+pub fn begun(job: &Job) -> Report {
+    Report {
+        job_id: job.id.clone(),
+        user_id: job.spec.user_id.clone(),
+        status: Status::Processing,
+        assets: Vec::new(),
+        error_message: None,
+        metadata: metadata::begun(job),
+    }
+}
+
+/// What producers are told when it has ended.
 pub fn report(job: &Job, outcome: &Outcome) -> Report {
     Report {
         job_id: outcome.job_id.clone(),
