@@ -127,6 +127,12 @@ impl Settings {
         }
     }
 
+    /// What the user should know about these settings: secrets that others can read.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        let all = self.callback.warnings.iter().chain(&self.storage.warnings);
+        all.map(String::as_str)
+    }
+
     fn read_file(&mut self, file: &Path, text: &str) -> Result<()> {
         let document = TomlFile::parse(file, text)?;
         let root = document.root();
@@ -163,7 +169,7 @@ impl Settings {
             self.callback.read_file(&callback, &self.config_dir)?;
         }
         if let Some(storage) = root.table("storage")? {
-            self.storage.read_file(&storage)?;
+            self.storage.read_file(&storage, file)?;
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ pub fn run(args: &Generate) -> Result<u8> {
         tells: args.callback_format.is_some() || settings.callback.url.is_some(),
     };
     let format = settings.callback.format;
-    let warnings = settings.callback.warnings.clone();
+    let warnings: Vec<String> = settings.warnings().map(String::from).collect();
     let mut post = (!args.dry_run).then(|| Post::new(&settings)).transpose()?;
     let mut runner = Runner::new(Arc::new(settings), registry)?;
     let mut prepared = prepare::all(gathered, &mut runner, &layout)?;

@@ -142,3 +142,69 @@ fn hosts(all: Vec<String>) -> Result<Vec<String>> {
         None => Ok(all.iter().map(|host| host.to_lowercase()).collect()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    fn settings(file: &str, variables: &[(&str, &str)]) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), file).unwrap();
+        std::fs::write(folder.path().join("secret"), "from-the-file\n").unwrap();
+        let home = folder.path().display().to_string();
+        Settings::load_with(&|name| match name {
+            "OURVIDZ_CONFIG_DIR" | "OURVIDZ_CACHE_DIR" => Some(home.clone()),
+            _ => variables
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.to_string()),
+        })
+    }
+
+    fn exposed(secret: &Option<Secret>) -> Option<&str> {
+        secret.as_ref().map(Secret::expose)
+    }
+
+    #[test]
+    fn secrets_come_from_files_beside_the_config_or_from_the_environment() {
+        let file = "[callback]\nurl = \"https://example.com/hook\"\nsecret_file = \"secret\"\n\
+                    token_file = \"secret\"\nallow_hosts = [\"A.example.com\", \"b.org:8443\"]\n";
+        let read = settings(file, &[]).unwrap();
+        assert_eq!(exposed(&read.callback.secret), Some("from-the-file"));
+        assert_eq!(exposed(&read.callback.token), Some("from-the-file"));
+        assert_eq!(read.callback.allow_hosts, ["a.example.com", "b.org:8443"]);
+        assert!(!format!("{read:?}").contains("from-the-file"));
+        let env = [
+            ("OURVIDZ_WEBHOOK_SECRET", "whsec_x"),
+            ("OURVIDZ_CALLBACK_TOKEN", "t"),
+            ("OURVIDZ_CALLBACK_URL", "http://localhost:1/"),
+            ("OURVIDZ_CALLBACK_ALLOW_HOSTS", "c.net, d.net"),
+        ];
+        let read = settings(file, &env).unwrap().callback;
+        assert_eq!(
+            (exposed(&read.secret), exposed(&read.token)),
+            (Some("whsec_x"), Some("t"))
+        );
+        assert_eq!(read.url.unwrap().as_str(), "http://localhost:1/");
+        assert_eq!(read.allow_hosts, ["c.net", "d.net"]);
+    }
+
+    #[test]
+    fn impossible_values_name_their_key_and_no_secret() {
+        for (file, words) in [
+            ("[callback]\nurl = \"ftp://x/\"", "callback.url"),
+            (
+                "[callback]\nurl = \"https://u:canary@x/\"",
+                "user name or password",
+            ),
+            ("[callback]\nallow_hosts = [\"https://x\"]", "no host"),
+            ("[callback]\nallow_hosts = \"x\"", "a list of texts"),
+            ("[callback]\nsecret_file = \"none\"", "cannot be read"),
+            ("[callback]\nsecret = \"canary\"", "unknown key `callback.secret`"),
+        ] {
+            let error = format!("{:#}", settings(file, &[]).unwrap_err());
+            assert!(error.contains(words) && !error.contains("canary"), "{error}");
+        }
+    }
+}
