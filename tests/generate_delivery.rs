@@ -181,6 +181,35 @@ async fn a_receiver_that_stumbles_once_is_tried_again_before_the_run_ends() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_is_gone_and_one_that_another_process_asks_hold_nothing_up() {
+    let bench = Bench::new();
+    let gone = receiver(ResponseTemplate::new(410)).await;
+    let url = format!("{}/hook", gone.uri());
+    let started = std::time::Instant::now();
+    run(generate(&bench, &["-o", "a.png", "--callback-url", &url]))
+        .await
+        .exits(0)
+        .says(&["410"]);
+    assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+    assert_eq!(waiting(&bench)[0].1["state"], "gone");
+    // Many at once share one outbox, and each callback goes out once.
+    let busy = receiver(ResponseTemplate::new(200).set_delay(std::time::Duration::from_millis(300))).await;
+    let url = format!("{}/hook", busy.uri());
+    let names: Vec<String> = (0..4).map(|i| format!("b{i}.png")).collect();
+    let runs = names
+        .iter()
+        .map(|name| run(generate(&bench, &["-o", name, "--callback-url", &url])));
+    for ran in futures::future::join_all(runs).await {
+        ran.exits(0);
+    }
+    let completed = statuses(&received(&busy).await)
+        .iter()
+        .filter(|s| *s == "completed")
+        .count();
+    assert_eq!(completed, 4);
+}
+
+#[tokio::test]
 async fn an_unreachable_receiver_changes_no_exit_code() {
     let bench = Bench::new();
     let url = "http://127.0.0.1:1/hook";

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{CallbackSettings, Settings};
 use crate::fail;
 use crate::net;
 use crate::outbox::deliver::{Deliverer, Tried};
-use crate::outbox::envelope::{Envelope, Which, now_ms, webhook_id};
+use crate::outbox::envelope::{Envelope, State, Which, now_ms, webhook_id};
 use crate::outbox::folder::FolderOutbox;
 use crate::outbox::sign::Signer;
 use crate::outbox::target::target;
@@ -24,6 +24,9 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The same after Ctrl-C.
 pub const PATIENCE_AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
+/// How often the end of a run looks whether somebody else delivers what it waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A job that has ended, as its callback tells.
 pub struct Ended<'a> {
@@ -79,7 +82,8 @@ impl Post {
             courier: None,
             jobs: HashMap::new(),
         };
-        for left in post.outbox.wanted(Which::Due(now_ms()))? {
+        // An outbox that cannot be read holds up no job; its own callback will say so.
+        for left in post.outbox.wanted(Which::Due(now_ms())).unwrap_or_default() {
             post.order(Order::Stored {
                 webhook_id: left.webhook_id,
             })?;
@@ -172,23 +176,29 @@ impl Courier {
         let deliverer = Deliverer::new(Arc::new(outbox.clone()), callback)?;
         let runtime = net::runtime()?;
         let (orders, received) = unbounded_channel();
+        let outbox = outbox.clone();
         let thread = std::thread::Builder::new()
             .name("callbacks".into())
-            .spawn(move || runtime.block_on(deliver(deliverer, received)))
+            .spawn(move || runtime.block_on(deliver(deliverer, outbox, received)))
             .context("the thread that delivers callbacks")?;
         Ok(Self { orders, thread })
     }
 }
 
 /// Delivers until the end is ordered and everything that may still arrive by then has been tried.
-async fn deliver(deliverer: Deliverer, mut orders: UnboundedReceiver<Order>) -> Result<Pending> {
+async fn deliver(
+    deliverer: Deliverer,
+    outbox: FolderOutbox,
+    mut orders: UnboundedReceiver<Order>,
+) -> Result<Pending> {
     let (tell, mut told) = unbounded_channel::<Tried>();
     let runner = deliverer.clone();
     let mut pending = Pending::new();
     let until_done = async {
         let mut end = None;
         loop {
-            let deadline = end.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            // Before the end is ordered there is none.
+            let deadline = end.unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30));
             tokio::select! {
                 order = orders.recv(), if end.is_none() => match order {
                     Some(Order::Once { url, body }) => {
@@ -204,9 +214,10 @@ async fn deliver(deliverer: Deliverer, mut orders: UnboundedReceiver<Order>) -> 
                 },
                 Some(tried) = told.recv() => match tried.failed {
                     None => drop(pending.remove(&tried.webhook_id)),
-                    Some(_) => drop(pending.insert(tried.webhook_id, tried.next_at_ms)),
+                    Some(_) => drop(pending.insert(tried.webhook_id, next_try(tried.state, tried.next_at_ms))),
                 },
-                () = sleep_until(deadline) => if end.is_some() { return },
+                () = sleep(LOOK_AGAIN), if end.is_some() => look_again(&outbox, &mut pending),
+                () = sleep_until(deadline) => return,
             }
             if end.is_some_and(|end| nothing_until(end, &pending)) {
                 return;
@@ -218,6 +229,25 @@ async fn deliver(deliverer: Deliverer, mut orders: UnboundedReceiver<Order>) -> 
         .run(until_done, |tried| drop(tell.send(tried.clone())))
         .await;
     done.map(|()| pending)
+}
+
+/// When an envelope is tried next; never, unless it waits.
+fn next_try(state: State, next_at_ms: u64) -> u64 {
+    match state {
+        State::Waiting => next_at_ms,
+        State::GivenUp | State::Gone => u64::MAX,
+    }
+}
+
+/// Another process may have delivered or tried what we wait for.
+fn look_again(outbox: &FolderOutbox, pending: &mut Pending) {
+    pending.retain(|webhook_id, next_at_ms| match outbox.get(webhook_id) {
+        Some(envelope) => {
+            *next_at_ms = next_try(envelope.state, envelope.next_at_ms);
+            true
+        }
+        None => false,
+    });
 }
 
 /// Whether no callback can arrive before `end` any more.
