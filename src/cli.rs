@@ -7,12 +7,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod enhance;
+mod queue;
 
 pub use bench::Bench;
 pub use enhance::{ENHANCE_TYPES, Enhance, Style};
+pub use queue::{
+    Names, Queue, QueueAdd, QueueCancel, QueueCommand, QueueDeliver, QueueDrain, QueuePurge, QueueRetry, QueueStatus,
+    Redis, Worker,
+};
 
 /// Commands of the specification that this build does not have yet.
-pub const COMMANDS_NOT_BUILT: &[&str] = &["queue-drain"];
+pub const COMMANDS_NOT_BUILT: &[&str] = &[];
 
 /// Flags of `generate` that this build does not have yet.
 pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora"];
@@ -35,6 +40,12 @@ pub enum Command {
     Generate(Box<Generate>),
     /// Turn short prompts into richer ones
     Enhance(Box<Enhance>),
+    /// Run the jobs of a queue: a folder or Redis
+    QueueDrain(Box<QueueDrain>),
+    /// Fill, look at and tidy a queue
+    Queue(Queue),
+    #[command(hide = true)]
+    Worker(Worker),
     /// Look at models and at what made a picture
     Models(Models),
     /// Show devices, memory, configuration and what this build can do

@@ -11,6 +11,7 @@ use directories::ProjectDirs;
 pub mod callback;
 mod duration;
 mod enhance;
+mod queue;
 pub mod secret;
 mod storage;
 mod toml_file;
@@ -18,6 +19,7 @@ mod toml_file;
 pub use callback::{CallbackFormat, CallbackSettings};
 pub use duration::duration;
 pub use enhance::EnhanceSettings;
+pub use queue::{ListEnd, QUEUE_NAMES, QueueSettings, device_names, queue_names};
 pub use secret::Secret;
 pub use storage::StorageSettings;
 pub use toml_file::{Section, TomlFile};
@@ -53,6 +55,7 @@ pub struct Settings {
     pub callback: CallbackSettings,
     pub storage: StorageSettings,
     pub enhance: EnhanceSettings,
+    pub queue: QueueSettings,
     /// Seconds after which a job of `generate` is stopped between two steps; `None`: never.
     pub time_limit_s: Option<u64>,
     /// Words that the content rules take for harmless here (`policy.allow`).
@@ -75,6 +78,7 @@ const KEYS: &[&str] = &[
     "callback",
     "storage",
     "enhance",
+    "queue",
 ];
 
 impl Settings {
@@ -122,6 +126,7 @@ impl Settings {
             callback: CallbackSettings::default(),
             storage: StorageSettings::default(),
             enhance: EnhanceSettings::default(),
+            queue: QueueSettings::default(),
             time_limit_s: None,
             log_prompts: false,
         }
@@ -165,6 +170,9 @@ impl Settings {
         if let Some(section) = root.table("enhance")? {
             self.enhance.read_file(&section)?;
         }
+        if let Some(section) = root.table("queue")? {
+            self.queue.read_file(&section)?;
+        }
         if let Some(callback) = root.table("callback")? {
             self.callback.read_file(&callback, &self.config_dir)?;
         }
@@ -200,6 +208,7 @@ impl Settings {
         }
         self.callback.read_env(&read)?;
         self.storage.read_env(&read)?;
+        self.queue.read_env(&read)?;
         self.enhance.read_env(&read)
     }
 }

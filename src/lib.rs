@@ -6,7 +6,9 @@
 pub mod bench;
 pub mod cli;
 pub mod commands;
+pub mod logs;
 pub mod runner;
+pub mod supervisor;
 
 pub mod enhance;
 pub mod events;

@@ -16,6 +16,17 @@ pub enum Status {
     Cancelled,
 }
 
+impl Status {
+    /// The word in records and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// One file that a job made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asset {

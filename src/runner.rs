@@ -39,6 +39,7 @@ mod needs;
 pub mod panics;
 mod progress;
 mod settle;
+mod standing;
 mod store;
 mod video;
 

@@ -10,9 +10,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "cli",
             "bench",
+            "logs",
             "runner",
+            "supervisor",
+            "queue",
+            "store",
             "fetch",
             "net",
+            "events",
             "enhance",
             "memory",
             "job",
@@ -48,6 +53,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "bench",
         &["pipelines", "models", "weights", "registry", "device", "stop"],
+    ),
+    ("logs", &[]),
+    (
+        "supervisor",
+        &["queue", "outbox", "outcome", "store", "fetch", "job", "events", "ndjson"],
     ),
     ("enhance", &["pipelines"]),
     ("memory", &[]),

@@ -74,6 +74,18 @@ mod sdxl_requests;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
 #[cfg(unix)]
 mod signals;
+/// The commands of `queue`.
+mod queue_commands;
+/// A folder is drained.
+mod queue_drain;
+/// What goes wrong around jobs.
+#[cfg(target_os = "linux")]
+mod queue_faults;
+/// A queue folder, drains of it, a receiver of callbacks.
+mod queue_harness;
+/// Kills at every point and at random.
+#[cfg(target_os = "linux")]
+mod queue_kills;
 /// Specs that people and producers send.
 mod specs;
 /// What WAN jobs mean.

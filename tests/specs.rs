@@ -5,7 +5,7 @@ use std::path::Path;
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
 use ourvidz::job::{
-    Diffusion, Fetched, Job, JobSpec, MAX_SPEC_BYTES, Origin, Request, Trust, Work, parse, resolve,
+    Diffusion, Addresses, Fetched, Job, JobSpec, MAX_SPEC_BYTES, Origin, Request, Trust, Work, parse, resolve,
 };
 use ourvidz::registry::{ModelSpec, Registry};
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ fn settled(spec: &JobSpec) -> anyhow::Result<Job> {
             id: spec.id.as_deref().unwrap_or("drawn"),
             spec,
             trust: Trust::FULL,
-            fetched: &Fetched::new(),
+            addresses: Addresses::Fetched(&Fetched::new()),
         },
         &registry,
         &Settings::with_folders("none", "none"),
@@ -329,9 +329,8 @@ fn a_queue_item_may_be_an_array_of_json_text() {
 }
 
 #[test]
-fn a_queue_item_needs_an_id() {
-    let message = refusal(b"{\"prompt\":\"x\"}", Origin::Queue);
-    assert!(message.contains("id is missing"), "{message}");
+fn a_queue_item_may_leave_its_id_to_the_queue() {
+    assert_eq!(queued("{\"prompt\":\"x\"}").id, None);
 }
 
 #[test]
@@ -838,7 +837,7 @@ fn refused_prompts_never_reach_a_tokenizer() {
         id: "j",
         spec: &spec,
         trust: Trust::FULL,
-        fetched: &Fetched::new(),
+        addresses: Addresses::Fetched(&Fetched::new()),
     };
     let e = resolve(&request, &registry, &settings, &|_, _| {
         panic!("nothing may be loaded")

@@ -2,7 +2,7 @@
 
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
-use ourvidz::job::{Fetched, Format, Job, Origin, Request, Trust, Video, Work, parse, resolve};
+use ourvidz::job::{Addresses, Fetched, Format, Job, Origin, Request, Trust, Video, Work, parse, resolve};
 use ourvidz::media::video::VideoFormat;
 use ourvidz::registry::Registry;
 
@@ -16,7 +16,7 @@ fn settled(text: &str) -> anyhow::Result<Job> {
             id: "drawn",
             spec: &jobs[0],
             trust: Trust::FULL,
-            fetched: &Fetched::new(),
+            addresses: Addresses::Fetched(&Fetched::new()),
         },
         &registry,
         &Settings::with_folders("none", "none"),

@@ -26,7 +26,7 @@ use crate::stop::{Reason, Stop};
 mod dry_run;
 mod earlier;
 mod fetching;
-mod gather;
+pub(super) mod gather;
 mod layout;
 mod post;
 mod prepare;

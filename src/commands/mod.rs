@@ -22,7 +22,10 @@ pub mod doctor;
 pub mod enhance;
 pub mod generate;
 pub mod models;
+pub mod queue;
+pub mod queue_drain;
 pub mod signals;
+pub mod worker;
 
 /// Runs one command line; whatever happens becomes a message and an exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -47,6 +50,9 @@ fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Generate(args) => generate::run(args),
         Command::Enhance(args) => enhance::run(args),
+        Command::QueueDrain(args) => queue_drain::run(args),
+        Command::Queue(args) => queue::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Models(args) => match &args.command {
             ModelsCommand::List { place, json } => models::list(place, *json),
             ModelsCommand::Verify {

@@ -117,6 +117,19 @@ impl<'f, 'a> Section<'f, 'a> {
         })
     }
 
+    /// A single value as it would stand in a variable.
+    ///
+    /// # Errors
+    /// `Config` when the value is a list, a table or a date.
+    pub fn scalar(&self, key: &str) -> Result<Option<String>> {
+        self.value(key, "text, a whole number, true or false", |v| match v {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_string()),
+            DeValue::Boolean(switch) => Some(switch.to_string()),
+            _ => None,
+        })
+    }
+
     /// # Errors
     /// `Config` when the value is no table.
     pub fn table(&self, key: &str) -> Result<Option<Section<'f, 'a>>> {

@@ -258,11 +258,14 @@ pub(super) fn checked_text(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
+/// Whether a text may be a job's id: 1 to 128 letters, digits, `_` and `-`.
+pub fn is_id(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (1..=128).contains(&text.len()) && text.bytes().all(fits)
+}
+
 fn checked_id(id: &str) -> Result<&str, String> {
-    let plain = id
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if !plain || id.is_empty() || id.len() > 128 {
+    if !is_id(id) {
         return Err(format!("is `{}`, it must be {}", shown(id), allowed(Content::Id)));
     }
     Ok(id)

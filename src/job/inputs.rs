@@ -40,6 +40,15 @@ pub struct Local {
 /// What was fetched, by its address in the spec.
 pub type Fetched = HashMap<String, Local>;
 
+/// What is known of the addresses that a spec names.
+#[derive(Debug, Clone, Copy)]
+pub enum Addresses<'a> {
+    /// All that could be fetched is here.
+    Fetched(&'a Fetched),
+    /// They are fetched when the job is about to run: until then they are no files.
+    Later,
+}
+
 /// Every reference of a spec, field and source; the golden picture is none.
 pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
     let config = &spec.config;
@@ -58,20 +67,27 @@ pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
 /// # Errors
 /// `InvalidSpec` for a local path from somebody who may name none, or an address that was not
 /// fetched.
-pub(super) fn inputs(spec: &JobSpec, trust: Trust, fetched: &Fetched) -> Result<Vec<Input>> {
+pub(super) fn inputs(spec: &JobSpec, trust: Trust, addresses: Addresses<'_>) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for (field, source) in references(spec) {
-        inputs.push(input(field, source, trust, fetched)?);
+        match addresses {
+            Addresses::Later if scheme(source).is_some() => {}
+            _ => inputs.push(input(field, source, trust, addresses)?),
+        }
     }
     if let Some(expect) = &spec.expect {
         let source = expect.image.display().to_string();
-        inputs.push(input("expect.image".into(), &source, trust, fetched)?);
+        inputs.push(input("expect.image".into(), &source, trust, addresses)?);
     }
     Ok(inputs)
 }
 
-fn input(field: String, source: &str, trust: Trust, fetched: &Fetched) -> Result<Input> {
-    let (path, sha256) = match fetched.get(source) {
+fn input(field: String, source: &str, trust: Trust, addresses: Addresses<'_>) -> Result<Input> {
+    let fetched = match addresses {
+        Addresses::Fetched(fetched) => fetched.get(source),
+        Addresses::Later => None,
+    };
+    let (path, sha256) = match fetched {
         Some(local) => (local.path.clone(), Some(local.sha256.clone())),
         None => {
             if let Some(scheme) = scheme(source) {

@@ -24,7 +24,8 @@ mod resolve;
 mod resolve_text;
 mod resolve_video;
 
-pub use inputs::{Fetched, Input, Local, references, scheme};
+pub use fields::is_id;
+pub use inputs::{Addresses, Fetched, Input, Local, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
 pub use messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use origin::{Origin, Trust};

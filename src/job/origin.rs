@@ -10,7 +10,7 @@ pub enum Origin {
     Stdin,
     /// The manifest in a picture or video, which anybody may have written.
     Replay,
-    /// A producer: unknown fields are its own business; an id is required.
+    /// A producer: unknown fields are its own business, and the queue knows an id where it names none.
     Queue,
 }
 

@@ -169,9 +169,6 @@ fn build(entries: Vec<Entry>, origin: Origin) -> Result<JobSpec, Fault> {
         builder.expect(expect)?;
     }
     builder.unknown(parts)?;
-    if origin == Origin::Queue && !builder.homes[0].contains_key("id") {
-        return Err(Fault::new(None, "id is missing; a queue item needs one").hint("send `id`"));
-    }
     builder.finish()
 }
 

@@ -9,7 +9,7 @@ use super::inputs::inputs;
 use super::resolve_text::{chat, enhancing};
 use super::resolve_video::{video, write_out};
 use super::{
-    Diffusion, Family, Fetched, Images, Job, JobKind, JobSpec, Options, Output, Trust, Work, kinds,
+    Addresses, Diffusion, Family, Images, Job, JobKind, JobSpec, Options, Output, Trust, Work, kinds,
     negatives, options,
 };
 use crate::config::{Settings, shown};
@@ -51,7 +51,7 @@ pub struct Request<'a> {
     pub id: &'a str,
     pub spec: &'a JobSpec,
     pub trust: Trust,
-    pub fetched: &'a Fetched,
+    pub addresses: Addresses<'a>,
 }
 
 /// What a kind of work is settled from.
@@ -104,7 +104,7 @@ fn resolve_named(
         spec_sha256: spec.digest(),
         spec: spec.clone(),
         work,
-        inputs: inputs(spec, trust, request.fetched)?,
+        inputs: inputs(spec, trust, request.addresses)?,
         difference: None,
     };
     job.spec = canonical(&job);

@@ -23,6 +23,7 @@ impl ImagePipeline for MockPipeline {
         let start = Instant::now();
         observer(Event::Stage("denoise"))?;
         for done in 1..=request.num_inference_steps {
+            obey(&request.prompt);
             observer(Event::Step {
                 done,
                 total: request.num_inference_steps,
@@ -73,6 +74,25 @@ impl VideoPipeline for MockPipeline {
             prompt_tokens: made.prompt_tokens[0][0],
             notes: made.notes,
         })
+    }
+}
+
+/// Before each step, what words of the prompt ask for: `mock-crash` ends the process, `mock-hang`
+/// never returns, `mock-step-MS` takes so many milliseconds, `mock-panic` panics.
+fn obey(prompt: &str) {
+    for word in prompt.split_whitespace() {
+        match word {
+            "mock-crash" => std::process::abort(),
+            "mock-hang" => loop {
+                std::thread::park();
+            },
+            "mock-panic" => panic!("asked for by the prompt"),
+            _ => {
+                if let Some(ms) = word.strip_prefix("mock-step-").and_then(|ms| ms.parse().ok()) {
+                    std::thread::sleep(Duration::from_millis(ms));
+                }
+            }
+        }
     }
 }
 

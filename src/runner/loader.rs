@@ -172,12 +172,19 @@ impl Loader {
         Ok((&mut kept.loaded, time))
     }
 
-    /// Opens the device now, for those who want to know early.
+    /// Bytes of the weights of every model that is loaded; 0 where the system does not tell.
+    pub fn in_memory(&self) -> BTreeMap<String, u64> {
+        let budget = self.desk.as_ref().and_then(|desk| desk.budget.as_ref());
+        let bytes = |name: &str| budget.map_or(0, |budget| budget.need(name).weights_bytes);
+        self.kept.keys().map(|name| (name.clone(), bytes(name))).collect()
+    }
+
+    /// Opens the device now, for those who want to know early, and names it.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be opened.
-    pub fn open_device(&mut self) -> Result<()> {
-        self.options().map(drop)
+    pub fn open_device(&mut self) -> Result<String> {
+        Ok(device::name(&self.options()?.device))
     }
 
     /// What decides the answers of `model`, found out without loading it.

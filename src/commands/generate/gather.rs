@@ -129,7 +129,11 @@ fn prompt(args: &Generate, inputs: &Inputs<'_>) -> Result<Option<String>> {
     }
 }
 
-fn read_specs(input: &str) -> Result<Vec<Gathered>> {
+/// Every spec of a file, or of stdin (`-`).
+///
+/// # Errors
+/// What cannot be read or is no spec.
+pub fn read_specs(input: &str) -> Result<Vec<Gathered>> {
     let (bytes, name, origin) = match input {
         "-" => (read_stdin()?, "stdin", Origin::Stdin),
         path => (read_spec_file(Path::new(path))?, path, Origin::File),

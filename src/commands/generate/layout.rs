@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{Existing, folder_of, name_limit_bytes, with_suffix};
-use crate::job::{Format, Job};
+use crate::job::{Format, Job, is_id};
 use crate::media::manifest::read_manifest;
 use crate::media::video::VideoFormat;
 
@@ -95,8 +95,7 @@ impl Layout {
     /// cannot be part of a path, the place belongs to another job, or a result of this id is there,
     /// which no refusal replaces.
     pub fn callback_of_refused(&self, id: &str) -> Option<PathBuf> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if id.is_empty() || id.len() > 128 || !id.chars().all(fits) {
+        if !is_id(id) {
             return None;
         }
         let template = self.template().ok()?;

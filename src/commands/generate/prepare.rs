@@ -11,7 +11,7 @@ use super::fetching::fetched;
 use super::gather::{Gathered, Unread};
 use super::layout::{Layout, Plan};
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Job, JobSpec, Output, Request, job_kind};
+use crate::job::{Addresses, Job, JobSpec, Output, Request, job_kind};
 use crate::outbox::target::target;
 use crate::registry::Registry;
 use crate::runner::Runner;
@@ -135,7 +135,7 @@ fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> R
         id,
         spec: &spec,
         trust: found.trust,
-        fetched: &fetched,
+        addresses: Addresses::Fetched(&fetched),
     })?;
     if let Some(note) = target(spec.callback_url.as_deref(), &runner.settings.callback).note {
         job.notes.push(note);
