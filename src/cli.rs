@@ -12,8 +12,8 @@ mod queue;
 pub use bench::Bench;
 pub use enhance::{ENHANCE_TYPES, Enhance, Style};
 pub use queue::{
-    Names, Queue, QueueAdd, QueueCancel, QueueCommand, QueueDeliver, QueueDrain, QueuePurge, QueueRetry, QueueStatus,
-    Redis, Worker,
+    Names, Queue, QueueAdd, QueueCancel, QueueCommand, QueueDeliver, QueueDrain, QueuePurge, QueueRetry,
+    QueueStatus, Redis, Worker,
 };
 
 /// Commands of the specification that this build does not have yet.

@@ -32,8 +32,11 @@ pub enum Level {
 pub fn start(level: Level) -> Result<()> {
     let filter = match std::env::var("OURVIDZ_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|e| {
-            Error::new(ErrorKind::Config, format!("OURVIDZ_LOG is `{}`: {e}", crate::config::shown(&text)))
-                .hint("write error, warn, info, debug or trace")
+            Error::new(
+                ErrorKind::Config,
+                format!("OURVIDZ_LOG is `{}`: {e}", crate::config::shown(&text)),
+            )
+            .hint("write error, warn, info, debug or trace")
         })?,
         _ => EnvFilter::new(match level {
             Level::Error => "ourvidz=error",
@@ -126,7 +129,11 @@ mod tests {
             .event_format(OneLine)
             .finish();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(job = "a\nb", file = "x y", "red \u{1b}[31m \"circle\"\nERROR forged");
+            tracing::info!(
+                job = "a\nb",
+                file = "x y",
+                "red \u{1b}[31m \"circle\"\nERROR forged"
+            );
         });
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");

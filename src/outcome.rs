@@ -45,6 +45,11 @@ pub struct Asset {
     pub duration_s: Option<f64>,
 }
 
+/// The name of the small picture beside an asset.
+pub fn thumbnail_name(index: usize) -> String {
+    format!("{index}.thumb.webp")
+}
+
 /// Why a job failed, as callbacks and records tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

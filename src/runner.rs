@@ -51,6 +51,10 @@ pub struct Runner {
     pub settings: Arc<Settings>,
     /// Learns the native size of models that only their files know.
     pub registry: Registry,
+    /// Whether a small picture lies beside each asset.
+    pub thumbnails: bool,
+    /// Depths and counts of the queue that the running job came from.
+    pub queues: Option<Value>,
     loader: Loader,
     counters: TokenCounters,
 }
@@ -82,6 +86,7 @@ struct Run<'a> {
     job: &'a Job,
     /// Where its files are written.
     folder: &'a Path,
+    thumbnails: bool,
     progress: Progress<'a>,
     strain: Strain,
 }
@@ -105,6 +110,8 @@ impl Runner {
             loader: Loader::new(&settings)?,
             settings,
             registry,
+            thumbnails: false,
+            queues: None,
             counters: TokenCounters::default(),
         })
     }
@@ -121,6 +128,7 @@ impl Runner {
         let mut run = Run {
             job,
             folder,
+            thumbnails: self.thumbnails,
             progress: Progress::new(&job.id, events, &stop),
             strain: Strain::default(),
         };

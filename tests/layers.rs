@@ -57,7 +57,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logs", &[]),
     (
         "supervisor",
-        &["queue", "outbox", "outcome", "store", "fetch", "job", "events", "ndjson"],
+        &[
+            "queue", "outbox", "outcome", "store", "fetch", "job", "events", "ndjson",
+        ],
     ),
     ("enhance", &["pipelines"]),
     ("memory", &[]),

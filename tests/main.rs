@@ -67,13 +67,6 @@ mod parity_sdxl_pictures;
 mod parity_wan;
 /// PyTorch files, good and bad.
 mod pickles;
-/// The language model end to end.
-mod qwen;
-/// Requests to SDXL: relations and refusals.
-mod sdxl_requests;
-/// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
-#[cfg(unix)]
-mod signals;
 /// The commands of `queue`.
 mod queue_commands;
 /// A folder is drained.
@@ -86,6 +79,13 @@ mod queue_harness;
 /// Kills at every point and at random.
 #[cfg(target_os = "linux")]
 mod queue_kills;
+/// The language model end to end.
+mod qwen;
+/// Requests to SDXL: relations and refusals.
+mod sdxl_requests;
+/// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.
+#[cfg(unix)]
+mod signals;
 /// Specs that people and producers send.
 mod specs;
 /// What WAN jobs mean.

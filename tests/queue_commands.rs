@@ -10,12 +10,19 @@ use crate::queue_harness::{Answer, Receiver, Shop, ids, until};
 #[test]
 fn add_checks_as_generate_does_and_prints_one_id_a_line() {
     let shop = Shop::new();
-    shop.bench.write("two.yaml", "- {id: a, prompt: x}\n- {id: b, type: video_fast, prompt: y}\n");
+    shop.bench.write(
+        "two.yaml",
+        "- {id: a, prompt: x}\n- {id: b, type: video_fast, prompt: y}\n",
+    );
     let added = shop.queue(&["add", "--queue", "q", "two.yaml"]).exits(0);
     assert_eq!(added.stdout, "a\nb\n");
-    shop.queue(&["add", "--queue", "q", "two.yaml"]).exits(0).says(&["there already"]);
+    shop.queue(&["add", "--queue", "q", "two.yaml"])
+        .exits(0)
+        .says(&["there already"]);
     shop.bench.write("other.yaml", "{id: a, prompt: another}");
-    shop.queue(&["add", "--queue", "q", "other.yaml"]).exits(65).says(&["another spec"]);
+    shop.queue(&["add", "--queue", "q", "other.yaml"])
+        .exits(65)
+        .says(&["another spec"]);
     for (spec, words) in [
         ("{id: c, prompt: x, config: {steps: 999}}", "steps"),
         ("{id: c, promt: x}", "prompt"),
@@ -25,9 +32,15 @@ fn add_checks_as_generate_does_and_prints_one_id_a_line() {
     ] {
         shop.bench.write("wrong.yaml", spec);
         shop.bench.write("right.yaml", "{id: d, prompt: x}");
-        shop.queue(&["add", "--queue", "q", "right.yaml", "wrong.yaml"]).exits(65).says(&[words]);
+        shop.queue(&["add", "--queue", "q", "right.yaml", "wrong.yaml"])
+            .exits(65)
+            .says(&[words]);
     }
-    assert_eq!(shop.names("new").len(), 2, "nothing of a command with a mistake is added");
+    assert_eq!(
+        shop.names("new").len(),
+        2,
+        "nothing of a command with a mistake is added"
+    );
     shop.queue(&["add", "--queue", "q", "nowhere.yaml"]).exits(66);
     shop.drain(&[]).exits(0);
     assert!(shop.bench.path("q/done/a.json").exists() && shop.bench.path("q/done/b.json").exists());
@@ -37,7 +50,11 @@ fn add_checks_as_generate_does_and_prints_one_id_a_line() {
 fn add_reads_stdin_and_makes_ids_and_keeps_references_for_later() {
     let shop = Shop::new();
     let mut command: Command = shop.bench.command(&["queue", "add", "--queue", "q", "-"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"prompt: x").unwrap();
     let output = child.wait_with_output().unwrap();
     let id = String::from_utf8(output.stdout).unwrap().trim().to_string();
@@ -57,8 +74,15 @@ fn status_tells_what_waits_runs_failed_and_how_long_it_takes() {
     let waiting = status(&shop);
     assert_eq!(waiting["queues"]["sdxl_queue"]["depth"], 2);
     assert!(waiting["queues"]["sdxl_queue"]["oldest_s"].is_number());
-    assert_eq!(waiting["queues"]["wan_queue"], json!({"depth": 0, "oldest_s": null}));
-    assert_eq!(waiting["etaEstimates"]["sdxl_queue"], json!(null), "nothing was measured yet");
+    assert_eq!(
+        waiting["queues"]["wan_queue"],
+        json!({"depth": 0, "oldest_s": null})
+    );
+    assert_eq!(
+        waiting["etaEstimates"]["sdxl_queue"],
+        json!(null),
+        "nothing was measured yet"
+    );
     assert_eq!(waiting["etaEstimates"]["chat_queue"], "immediate");
     assert_eq!(waiting["workers"], json!({"chat": [], "sdxl": [], "wan": []}));
     shop.drain(&[]).exits(0);
@@ -66,22 +90,38 @@ fn status_tells_what_waits_runs_failed_and_how_long_it_takes() {
     shop.drain(&[]).exits(1);
     shop.jobs(2..3);
     let after = status(&shop);
-    assert_eq!((&after["done"], &after["dead"], &after["undelivered"]), (&json!(2), &json!(1), &json!(0)));
+    assert_eq!(
+        (&after["done"], &after["dead"], &after["undelivered"]),
+        (&json!(2), &json!(1), &json!(0))
+    );
     assert_eq!(after["etaEstimates"]["sdxl_queue"], "< 1 min");
     assert!(after["timestamp"].as_str().unwrap().ends_with('Z'));
     let people = shop.queue(&["status", "q"]).exits(0);
-    assert!(people.stdout.contains("sdxl_queue  1") && people.stdout.contains("1 dead"), "{people:?}");
+    assert!(
+        people.stdout.contains("sdxl_queue  1") && people.stdout.contains("1 dead"),
+        "{people:?}"
+    );
 }
 
 #[test]
 fn status_tells_who_works_on_what() {
     let shop = Shop::new();
-    shop.spec("slow", &json!({"id": "slow", "prompt": "mock-step-100", "config": {"steps": 150}}));
+    shop.spec(
+        "slow",
+        &json!({"id": "slow", "prompt": "mock-step-100", "config": {"steps": 150}}),
+    );
     let mut drain = shop.start(&[]);
-    until("it runs", 30, || !status(&shop)["running"].as_array().unwrap().is_empty());
-    until("its steps are told", 20, || status(&shop)["running"][0]["total"] == 150);
+    until("it runs", 30, || {
+        !status(&shop)["running"].as_array().unwrap().is_empty()
+    });
+    until("its steps are told", 20, || {
+        status(&shop)["running"][0]["total"] == 150
+    });
     let running = status(&shop)["running"][0].clone();
-    assert_eq!((&running["id"], &running["type"]), (&json!("slow"), &json!("sdxl_image_fast")));
+    assert_eq!(
+        (&running["id"], &running["type"]),
+        (&json!("slow"), &json!("sdxl_image_fast"))
+    );
     assert_eq!(running["device"], "cpu");
     assert!(running["since"].is_string() && running["worker"].is_string());
     assert_eq!(status(&shop)["workers"]["sdxl"][0]["job_id"], "slow");
@@ -100,11 +140,16 @@ fn dead_jobs_come_back_one_by_one_or_all() {
     let retried: Ran = shop.queue(&["retry", "q", "a"]).exits(0);
     assert_eq!(retried.stdout, "a\n");
     shop.queue(&["retry", "q", "a"]).exits(0);
-    shop.queue(&["retry", "q", "nobody"]).exits(66).says(&["no job `nobody`"]);
+    shop.queue(&["retry", "q", "nobody"])
+        .exits(66)
+        .says(&["no job `nobody`"]);
     shop.drain(&[]).exits(70);
     let second = shop.dead("a");
     assert_eq!(first["seeds"], second["seeds"]);
-    assert_ne!(first["webhook_id"], second["webhook_id"], "another outcome has another id");
+    assert_ne!(
+        first["webhook_id"], second["webhook_id"],
+        "another outcome has another id"
+    );
     let all = shop.queue(&["retry", "q", "--all-dead"]).exits(0);
     assert_eq!(all.stdout.lines().count(), 2);
     shop.queue(&["retry", "q"]).exits(2);
@@ -115,9 +160,20 @@ fn purge_forgets_old_records_only() {
     let shop = Shop::new();
     shop.jobs(0..2);
     shop.drain(&[]).exits(0);
-    assert_eq!(shop.queue(&["purge", "q", "--done", "--older-than", "7d"]).exits(0).stdout, "0\n");
-    assert_eq!(shop.queue(&["purge", "q", "--done", "--older-than", "0"]).exits(0).stdout, "2\n");
-    shop.queue(&["purge", "q", "--done", "--older-than", "soon"]).exits(2);
+    assert_eq!(
+        shop.queue(&["purge", "q", "--done", "--older-than", "7d"])
+            .exits(0)
+            .stdout,
+        "0\n"
+    );
+    assert_eq!(
+        shop.queue(&["purge", "q", "--done", "--older-than", "0"])
+            .exits(0)
+            .stdout,
+        "2\n"
+    );
+    shop.queue(&["purge", "q", "--done", "--older-than", "soon"])
+        .exits(2);
     shop.queue(&["purge", "q"]).exits(2);
 }
 
@@ -127,13 +183,20 @@ fn deliver_sends_what_is_due_and_renders_nothing() {
     let failing = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let fails = failing.clone();
     shop.receiver = Some(Receiver::start(move |_| {
-        Answer::status(if fails.load(std::sync::atomic::Ordering::SeqCst) { 503 } else { 200 })
+        Answer::status(if fails.load(std::sync::atomic::Ordering::SeqCst) {
+            503
+        } else {
+            200
+        })
     }));
     shop.jobs(0..2);
     shop.drain(&[]).exits(0);
     failing.store(false, std::sync::atomic::Ordering::SeqCst);
     let sent = shop.queue(&["deliver", "q", "--now", "--json"]).exits(0);
-    assert_eq!(sent.lines().iter().filter(|l| l["event"] == "delivered").count(), 2);
+    assert_eq!(
+        sent.lines().iter().filter(|l| l["event"] == "delivered").count(),
+        2
+    );
     shop.queue(&["deliver", "q"]).exits(0);
     shop.all_is_well(&ids(0..2), 2);
 }

@@ -43,7 +43,17 @@ fn every_event_is_one_json_line_and_in_order() {
         let found = events.iter().position(|e| e == name);
         found.unwrap_or_else(|| panic!("no `{name}` in {events:?}"))
     };
-    let order = ["claimed", "worker", "job", "stage", "step", "uploaded", "result", "delivered"].map(place);
+    let order = [
+        "claimed",
+        "worker",
+        "job",
+        "stage",
+        "step",
+        "uploaded",
+        "result",
+        "delivered",
+    ]
+    .map(place);
     assert!(order.is_sorted(), "{events:?}");
     for line in ran.lines().iter().filter(|l| l["event"] != "worker") {
         assert_eq!(line["job_id"], "a", "{line}");
@@ -123,9 +133,18 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
     let shop = Shop::with_receiver();
     shop.raw("broken.yaml", b"prompt: [");
     shop.raw("long.yaml", &vec![b'x'; 70_000]);
-    shop.spec("steps", &json!({"id": "steps", "prompt": "x", "config": {"steps": 500}}));
-    shop.spec("path", &json!({"id": "path", "type": "video_fast", "prompt": "x", "config": {"first_frame": "/etc/passwd"}}));
-    shop.spec("two", &json!([{"id": "p", "prompt": "x"}, {"id": "q", "prompt": "x"}]));
+    shop.spec(
+        "steps",
+        &json!({"id": "steps", "prompt": "x", "config": {"steps": 500}}),
+    );
+    shop.spec(
+        "path",
+        &json!({"id": "path", "type": "video_fast", "prompt": "x", "config": {"first_frame": "/etc/passwd"}}),
+    );
+    shop.spec(
+        "two",
+        &json!([{"id": "p", "prompt": "x"}, {"id": "q", "prompt": "x"}]),
+    );
     shop.job("good", "x");
     shop.drain(&[]).exits(1);
     for id in ["broken", "long", "steps", "path", "two"] {
@@ -142,7 +161,10 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
         .map(|(id, _)| id.as_str())
         .collect();
     assert_eq!(failed, BTreeSet::from(["broken", "long", "path", "steps", "two"]));
-    assert_eq!(outcomes["steps"][0].json()["metadata"]["error"]["code"], "invalid_spec");
+    assert_eq!(
+        outcomes["steps"][0].json()["metadata"]["error"]["code"],
+        "invalid_spec"
+    );
 }
 
 #[test]
@@ -157,7 +179,10 @@ fn the_same_job_again_is_nothing_and_another_under_its_id_is_a_conflict() {
     shop.drain(&[]).exits(1);
     assert_eq!(shop.dead("a.conflict-1")["error"]["code"], "conflict");
     assert_eq!(shop.done("a")["outcome"], "completed");
-    shop.receiver.as_ref().unwrap().each_told_once(&BTreeSet::from(["a".to_string()]), 0);
+    shop.receiver
+        .as_ref()
+        .unwrap()
+        .each_told_once(&BTreeSet::from(["a".to_string()]), 0);
     let callback = shop.bench.json("q/assets/_/a/callback.json");
     assert_eq!(callback["status"], "completed", "the first job's callback stays");
 }
@@ -219,8 +244,12 @@ fn a_watching_drain_takes_up_what_comes_and_leaves_with_a_signal() {
     shop.jobs(0..1);
     until("the first job", 30, || shop.bench.path("q/done/j0.json").exists());
     shop.jobs(1..3);
-    until("the others", 30, || shop.bench.path("q/done/j2.json").exists() && shop.bench.path("q/done/j1.json").exists());
-    until("their callbacks", 20, || shop.receiver.as_ref().unwrap().outcomes().len() == 3);
+    until("the others", 30, || {
+        shop.bench.path("q/done/j2.json").exists() && shop.bench.path("q/done/j1.json").exists()
+    });
+    until("their callbacks", 20, || {
+        shop.receiver.as_ref().unwrap().outcomes().len() == 3
+    });
     crate::queue_harness::signal(&drain, "-TERM");
     assert_eq!(drain.wait().unwrap().code(), Some(143));
     shop.all_is_well(&ids(0..3), 0);
@@ -274,4 +303,30 @@ fn secrets_and_passwords_show_nowhere() {
     assert_eq!(told.headers["authorization"], "Bearer canary-token");
     assert!(told.headers["webhook-signature"].starts_with("v1,"));
     assert!(!String::from_utf8_lossy(&told.body).contains("canary"));
+}
+
+#[test]
+fn thumbnails_lie_beside_assets_when_they_are_wanted() {
+    let shop = Shop::new();
+    shop.spec(
+        "a",
+        &json!({"id": "a", "prompt": "x", "config": {"num_images": 3, "steps": 1, "width": 512}}),
+    );
+    shop.spec(
+        "v",
+        &json!({"id": "v", "type": "video_fast", "prompt": "x", "config": {"frames": 5, "steps": 1}}),
+    );
+    let mut command = shop.command(&[]);
+    command.env("OURVIDZ_STORAGE_THUMBNAILS", "1");
+    ran(command).exits(0);
+    for file in ["a/0", "a/2", "v/0"] {
+        let bytes = shop.bench.bytes(&format!("q/assets/_/{file}.thumb.webp"));
+        let picture = image::load_from_memory_with_format(&bytes, image::ImageFormat::WebP).unwrap();
+        assert!(picture.width() <= 256 && picture.height() <= 256);
+    }
+    assert_eq!(
+        shop.done("a")["assets"].as_array().unwrap().len(),
+        3,
+        "they are no assets"
+    );
 }

@@ -40,7 +40,9 @@ fn three_different_jobs_that_crash_in_a_row_end_the_drain() {
         shop.job(id, "mock-crash");
     }
     // With one attempt each, the next job follows the last.
-    shop.drain(&["--max-attempts", "1"]).exits(69).says(&["three different jobs"]);
+    shop.drain(&["--max-attempts", "1"])
+        .exits(69)
+        .says(&["three different jobs"]);
     assert_eq!(shop.names("dead").len(), 6);
     assert_eq!(shop.names("new").len(), 1, "the fourth was not touched");
 }
@@ -75,11 +77,15 @@ fn a_job_over_its_time_is_ended_with_its_worker_and_not_tried_again() {
     shop.job("good", "x");
     shop.drain(&["--job-timeout", "2"]).exits(1);
     let record = shop.dead("slow");
-    assert_eq!((&record["error"]["code"], &record["attempts"]), (&json!("timed_out"), &json!(1)));
+    assert_eq!(
+        (&record["error"]["code"], &record["attempts"]),
+        (&json!("timed_out"), &json!(1))
+    );
     assert_eq!(shop.done("good")["outcome"], "completed");
     assert!(shop.names("tmp").is_empty());
     shop.queue(&["retry", "q", "slow"]).exits(0);
-    shop.drain(&["--job-timeout", "1", "--retry-timeouts", "--max-attempts", "2"]).exits(1);
+    shop.drain(&["--job-timeout", "1", "--retry-timeouts", "--max-attempts", "2"])
+        .exits(1);
     assert_eq!(shop.dead("slow")["attempts"], 2);
 }
 
@@ -95,7 +101,10 @@ fn a_panic_is_the_jobs_own_failure() {
 
 /// Starts a drain and waits until it works on a slow job.
 fn at_work(shop: &Shop, prompt: &str) -> Child {
-    shop.spec("slow", &json!({"id": "slow", "prompt": prompt, "config": {"steps": 100}}));
+    shop.spec(
+        "slow",
+        &json!({"id": "slow", "prompt": prompt, "config": {"steps": 100}}),
+    );
     shop.job("next", "x");
     let drain = shop.start(&[]);
     until("the slow job runs", 30, || running(shop, "slow"));
@@ -142,7 +151,9 @@ fn promise_6_a_second_signal_ends_at_once_and_the_next_drain_takes_over() {
     signal(&drain, "-INT");
     assert_eq!(drain.wait().unwrap().code(), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    until("the worker ends with it", 5, || workers.iter().all(|w| children_gone(*w)));
+    until("the worker ends with it", 5, || {
+        workers.iter().all(|w| children_gone(*w))
+    });
     shop.drain(&["--job-timeout", "1"]).exits(1);
     assert_eq!(shop.dead("slow")["error"]["code"], "timed_out");
     assert_eq!(shop.done("next")["outcome"], "completed");
@@ -179,10 +190,17 @@ fn a_running_job_is_cancelled_between_two_steps_and_a_waiting_one_at_once() {
         assert_eq!(shop.dead(id)["outcome"], "cancelled", "{}", shop.dead(id));
         assert_eq!(shop.dead(id)["error"]["code"], "cancelled");
         let told = &shop.receiver.as_ref().unwrap().outcomes()[id][0].json();
-        assert_eq!((&told["status"], &told["metadata"]["error"]["code"]), (&json!("failed"), &json!("cancelled")));
+        assert_eq!(
+            (&told["status"], &told["metadata"]["error"]["code"]),
+            (&json!("failed"), &json!("cancelled"))
+        );
     }
-    shop.queue(&["cancel", "q", "slow"]).exits(66).says(&["is cancelled"]);
-    shop.queue(&["cancel", "q", "nobody"]).exits(66).says(&["no job `nobody`"]);
+    shop.queue(&["cancel", "q", "slow"])
+        .exits(66)
+        .says(&["is cancelled"]);
+    shop.queue(&["cancel", "q", "nobody"])
+        .exits(66)
+        .says(&["no job `nobody`"]);
 }
 
 #[test]
@@ -221,7 +239,11 @@ fn promise_9_a_receiver_that_fails_is_told_later_the_same_and_nothing_is_rendere
 
 #[test]
 fn a_receiver_that_is_gone_or_redirects_or_is_not_there() {
-    for (status, headers, code) in [(410, "", 0), (302, "location: http://127.0.0.1:1/\r\n", 75), (429, "retry-after: 3600\r\n", 75)] {
+    for (status, headers, code) in [
+        (410, "", 0),
+        (302, "location: http://127.0.0.1:1/\r\n", 75),
+        (429, "retry-after: 3600\r\n", 75),
+    ] {
         let mut shop = Shop::new();
         shop.receiver = Some(Receiver::start(move |_| Answer {
             headers: headers.into(),
@@ -234,7 +256,9 @@ fn a_receiver_that_is_gone_or_redirects_or_is_not_there() {
     }
     let shop = Shop::new();
     shop.jobs(0..1);
-    shop.drain(&["--callback-url", "http://127.0.0.1:1/x"]).exits(0).says(&["1 callbacks wait"]);
+    shop.drain(&["--callback-url", "http://127.0.0.1:1/x"])
+        .exits(0)
+        .says(&["1 callbacks wait"]);
 }
 
 #[test]
@@ -255,10 +279,17 @@ fn a_slow_receiver_does_not_hold_the_next_job_up() {
 #[test]
 fn promise_8_a_full_disk_keeps_the_job_claims_nothing_and_ends_with_its_code() {
     let shop = Shop::with_receiver();
-    shop.spec("big", &json!({"id": "big", "prompt": "x", "config": {"steps": 2, "width": 512, "height": 512}}));
+    shop.spec(
+        "big",
+        &json!({"id": "big", "prompt": "x", "config": {"steps": 2, "width": 512, "height": 512}}),
+    );
     let url = shop.receiver.as_ref().unwrap().url.clone();
     let output = std::process::Command::new("/bin/sh")
-        .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ourvidz")])
+        .args([
+            "-c",
+            "ulimit -f 8; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_ourvidz"),
+        ])
         .args(["queue-drain", "q", "--callback-url", &url])
         .current_dir(shop.bench.path(""))
         .env_clear()
@@ -303,7 +334,13 @@ fn links_fifos_and_folders_in_a_queue_are_set_aside_and_opened_by_nobody() {
     let shop = Shop::with_receiver();
     let new = |name: &str| shop.bench.path(&format!("q/new/{name}"));
     std::os::unix::fs::symlink("/etc/passwd", new("link.yaml")).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(new("fifo.json")).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(new("fifo.json"))
+            .status()
+            .unwrap()
+            .success()
+    );
     std::fs::create_dir(new("folder.yaml")).unwrap();
     shop.job("good", "x");
     shop.drain(&[]).exits(1);
@@ -319,7 +356,12 @@ fn a_reader_that_leaves_early_costs_no_job() {
     shop.jobs(0..2);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let status = shop.command(&["--json"]).stdout(writer).stderr(Stdio::null()).status().unwrap();
+    let status = shop
+        .command(&["--json"])
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
     assert_eq!(status.code(), Some(0));
     shop.all_is_well(&ids(0..2), 0);
 }
@@ -330,7 +372,12 @@ fn promise_16_prompts_are_not_logged_and_cannot_forge_lines() {
     shop.job("a", "canary\u{1b}[31m\nERROR forged");
     let quiet = shop.drain(&[]).exits(0);
     assert!(!quiet.stderr.contains("canary"), "{quiet:?}");
-    assert!(quiet.stderr.lines().all(|l| !l.starts_with("ERROR") && !l.contains('\u{1b}')));
+    assert!(
+        quiet
+            .stderr
+            .lines()
+            .all(|l| !l.starts_with("ERROR") && !l.contains('\u{1b}'))
+    );
 }
 
 #[test]

@@ -120,11 +120,26 @@ impl Shop {
             .iter()
             .filter_map(|n| n.strip_suffix(".json").map(String::from))
             .collect();
-        assert_eq!(&done, ids, "dead: {:?}, work: {:?}", self.names("dead"), self.names("work"));
+        assert_eq!(
+            &done,
+            ids,
+            "dead: {:?}, work: {:?}",
+            self.names("dead"),
+            self.names("work")
+        );
         for folder in ["new", "work", "outbox", "tmp"] {
-            assert!(self.names(folder).is_empty(), "{folder}: {:?}", self.names(folder));
+            assert!(
+                self.names(folder).is_empty(),
+                "{folder}: {:?}",
+                self.names(folder)
+            );
         }
-        let mut files: BTreeSet<String> = self.bench.files().into_iter().filter(|f| f.starts_with("q/assets/")).collect();
+        let mut files: BTreeSet<String> = self
+            .bench
+            .files()
+            .into_iter()
+            .filter(|f| f.starts_with("q/assets/"))
+            .collect();
         for id in ids {
             for asset in self.done(id)["assets"].as_array().unwrap() {
                 let file = format!("q/assets/{}", asset["key"].as_str().unwrap());
@@ -179,7 +194,10 @@ pub fn signal(child: &Child, name: &str) {
 
 pub fn signal_pid(pid: u32, name: &str) {
     // One that has ended in the meantime is no matter.
-    let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args([name, &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Child processes of a process.
@@ -276,7 +294,10 @@ impl Receiver {
             }
             repeats += told.len() - 1;
         }
-        assert!(repeats <= most_repeats, "{repeats} repeated callbacks, allowed are {most_repeats}");
+        assert!(
+            repeats <= most_repeats,
+            "{repeats} repeated callbacks, allowed are {most_repeats}"
+        );
     }
 }
 

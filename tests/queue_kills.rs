@@ -45,7 +45,13 @@ const POINTS: &[&str] = &[
 ];
 
 /// The same in a worker.
-const WORKER_POINTS: &[&str] = &["worker:before-run", "worker:after-run", "write:created", "write:synced", "write:placed"];
+const WORKER_POINTS: &[&str] = &[
+    "worker:before-run",
+    "worker:after-run",
+    "write:created",
+    "write:synced",
+    "write:placed",
+];
 
 /// Drains once with a kill at the `nth` passage of a point, then to the end. True when it was killed.
 fn killed_at(variable: &str, point: &str, nth: usize, jobs: usize) -> bool {
@@ -58,7 +64,12 @@ fn killed_at(variable: &str, point: &str, nth: usize, jobs: usize) -> bool {
         "OURVIDZ_KILL_AT" => code.is_none(),
         // A worker's death is not the drain's.
         _ => shop.names("done").iter().any(|n| {
-            n.ends_with(".json") && shop.bench.bytes(&format!("q/done/{n}")).windows(14).any(|w| w == b"worker_crashed")
+            n.ends_with(".json")
+                && shop
+                    .bench
+                    .bytes(&format!("q/done/{n}"))
+                    .windows(14)
+                    .any(|w| w == b"worker_crashed")
         }),
     };
     if code != Some(0) {
@@ -70,7 +81,10 @@ fn killed_at(variable: &str, point: &str, nth: usize, jobs: usize) -> bool {
 
 fn matrix(jobs: usize, passages: &[usize]) {
     for point in POINTS {
-        let killed = passages.iter().filter(|n| killed_at("OURVIDZ_KILL_AT", point, **n, jobs)).count();
+        let killed = passages
+            .iter()
+            .filter(|n| killed_at("OURVIDZ_KILL_AT", point, **n, jobs))
+            .count();
         assert!(killed > 0, "{point} was never passed");
     }
 }
@@ -91,7 +105,10 @@ fn every_point_with_twenty_jobs() {
 #[test]
 fn promise_1_a_worker_killed_at_any_point_costs_an_attempt_at_most() {
     for point in WORKER_POINTS {
-        assert!(killed_at("OURVIDZ_KILL_WORKER_AT", point, 3, 4), "{point} was never passed");
+        assert!(
+            killed_at("OURVIDZ_KILL_WORKER_AT", point, 3, 4),
+            "{point} was never passed"
+        );
     }
 }
 
@@ -153,7 +170,12 @@ fn promise_1_random_kills_lose_double_and_tear_nothing() {
 #[test]
 #[ignore = "OURVIDZ_KILLS of them, 300 by default: takes as long as one likes"]
 fn random_kills() {
-    let wanted = |name: &str, usual| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual);
+    let wanted = |name: &str, usual| {
+        std::env::var(name)
+            .ok()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(usual)
+    };
     let seed = wanted("OURVIDZ_SEED", u64::from(std::process::id()));
     kill_at_random(wanted("OURVIDZ_KILLS", 300) as usize, seed);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use ourvidz::config::Settings;
 use ourvidz::error::{ErrorKind, hint_of, kind_of};
 use ourvidz::job::{
-    Diffusion, Addresses, Fetched, Job, JobSpec, MAX_SPEC_BYTES, Origin, Request, Trust, Work, parse, resolve,
+    Addresses, Diffusion, Fetched, Job, JobSpec, MAX_SPEC_BYTES, Origin, Request, Trust, Work, parse, resolve,
 };
 use ourvidz::registry::{ModelSpec, Registry};
 use proptest::prelude::*;

@@ -201,7 +201,9 @@ impl Jobs for QueueJobs {
 /// Words that may begin with a queue: a folder that is there, a path, or an address.
 fn split_queue(words: &[String]) -> (Option<&str>, &[String]) {
     let is_queue = |word: &String| {
-        word.contains("://") || word.contains(std::path::MAIN_SEPARATOR) || std::path::Path::new(word).is_dir()
+        word.contains("://")
+            || word.contains(std::path::MAIN_SEPARATOR)
+            || std::path::Path::new(word).is_dir()
     };
     match words.split_first() {
         Some((first, ids)) if is_queue(first) => (Some(first), ids),
@@ -253,7 +255,13 @@ mod tests {
         assert_eq!(peeked.affinity.as_deref(), Some("micro-wan"));
         let peeked = known.peek(b"prompt: x");
         assert_eq!((peeked.id, peeked.queue), (None, Some(QueueName::Sdxl)));
-        for broken in [&b"{"[..], b"", b"\xff", b"- {prompt: a}\n- {prompt: b}", b"type: nothing"] {
+        for broken in [
+            &b"{"[..],
+            b"",
+            b"\xff",
+            b"- {prompt: a}\n- {prompt: b}",
+            b"type: nothing",
+        ] {
             assert_eq!(known.peek(broken).queue, None);
         }
     }

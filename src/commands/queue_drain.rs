@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -28,6 +29,9 @@ use crate::supervisor::{Options, Parts, Summary, delivery, drain};
 
 /// Jobs that a dry run lists.
 const DRY_RUN_JOBS: usize = 10_000;
+
+/// Signs of life in a folder.
+const FOLDER_HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 ///
@@ -112,7 +116,13 @@ async fn work(args: &QueueDrain, settings: Arc<Settings>, registry: Registry) ->
     }
     let summary = drain(parts).await?;
     say(&summary);
-    let mut kinds: Vec<ErrorKind> = summary.tally.failures.iter().chain(&summary.faults).copied().collect();
+    let mut kinds: Vec<ErrorKind> = summary
+        .tally
+        .failures
+        .iter()
+        .chain(&summary.faults)
+        .copied()
+        .collect();
     if let Err(error) = teller.finish() {
         tracing::error!("{error:#}");
         kinds.push(ErrorKind::Io);
@@ -150,7 +160,7 @@ fn say(summary: &Summary) {
     );
 }
 
-fn options(settings: &Settings) -> Options {
+fn options(settings: &Settings, place: &queue::Place) -> Options {
     let queue = &settings.queue;
     Options {
         queues: queues(settings),
@@ -165,12 +175,15 @@ fn options(settings: &Settings) -> Options {
         retry_timeouts: queue.retry_timeouts,
         max_attempts: queue.max_attempts,
         lease: queue.lease,
-        heartbeat: queue.heartbeat(),
+        heartbeat: match place {
+            // It costs a look at a file there, and tells who cancels a running job.
+            queue::Place::Folder(_) => queue.heartbeat().min(FOLDER_HEARTBEAT),
+            queue::Place::Redis(_) => queue.heartbeat(),
+        },
         consumer: consumer(),
         local_references: queue.allow_local_references,
         keep_done: queue.keep_done,
         callback: settings.callback.clone(),
-        thumbnails: settings.storage.thumbnails,
         metrics: queue.metrics.clone(),
     }
 }
@@ -193,7 +206,7 @@ pub fn parts(
 ) -> Result<Parts> {
     let home = home(place, settings);
     Ok(Parts {
-        options: options(settings),
+        options: options(settings, place),
         fetcher: Fetcher::new(settings.cache_dir.join("references"), Limits::default()),
         jobs: Rc::new(QueueJobs::new(Runner::new(settings.clone(), registry)?)),
         launch: Launch {
@@ -243,7 +256,7 @@ fn deliver_leftovers(settings: &Settings, home: &Path, teller: &Rc<Teller>) {
     };
     let teller = teller.clone();
     tokio::task::spawn_local(async move {
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
         let now = crate::outbox::envelope::now_ms();
         match deliverer.round(Which::Due(now), until).await {
             Ok(tally) => delivery::told_round(&teller, &tally),

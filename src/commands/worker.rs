@@ -54,7 +54,11 @@ pub fn run(args: &cli::Worker) -> Result<u8> {
     for order in orders {
         let stop = Stop::default();
         set(&current, Some((order.job_id.clone(), stop.clone())));
+        voice.say(&Message::Begun {
+            job_id: order.job_id.clone(),
+        });
         point("worker:before-run");
+        runner.queues.clone_from(&order.queues);
         let outcome = one(&mut runner, &order, &voice, &stop);
         point("worker:after-run");
         set(&current, None);
@@ -72,7 +76,9 @@ fn open(args: &cli::Worker) -> Result<(Runner, String)> {
     let (mut settings, registry) = surroundings(&args.place)?;
     // The supervisor ends jobs that take too long.
     settings.time_limit_s = None;
+    let thumbnails = settings.storage.thumbnails;
     let mut runner = Runner::new(Arc::new(settings), registry)?;
+    runner.thumbnails = thumbnails;
     let device = runner.open_device()?;
     Ok((runner, device))
 }

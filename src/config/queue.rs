@@ -280,7 +280,11 @@ mod tests {
             metrics: Some("m.prom".into()),
         };
         assert_eq!(read, expected);
-        let env = [("OURVIDZ_QUEUE", "redis://h"), ("OURVIDZ_WATCH", "0"), ("OURVIDZ_KEEP_DONE", "2d")];
+        let env = [
+            ("OURVIDZ_QUEUE", "redis://h"),
+            ("OURVIDZ_WATCH", "0"),
+            ("OURVIDZ_KEEP_DONE", "2d"),
+        ];
         let read = settings(file, &env).unwrap();
         assert_eq!((read.url.as_deref(), read.watch), (Some("redis://h"), false));
         assert_eq!(read.keep_done, Duration::from_secs(2 * 86_400));
@@ -290,7 +294,10 @@ mod tests {
     #[test]
     fn impossible_values_name_key_value_and_choices() {
         for (file, words) in [
-            ("queues = \"sdxl\"", "allowed are sdxl_queue, chat_queue, wan_queue"),
+            (
+                "queues = \"sdxl\"",
+                "allowed are sdxl_queue, chat_queue, wan_queue",
+            ),
             ("queues = \"wan_queue,wan_queue\"", "there twice"),
             ("devices = \"gpu\"", "device is `gpu`"),
             ("max_jobs = 0", "whole numbers from 1 on"),
@@ -304,10 +311,14 @@ mod tests {
             ("max_job = 3", "unknown key `queue.max_job`"),
             ("max_jobs = [1]", "must be text, a whole number, true or false"),
         ] {
-            let e = settings(&format!("[queue]\n{file}"), &[]).unwrap_err().to_string();
+            let e = settings(&format!("[queue]\n{file}"), &[])
+                .unwrap_err()
+                .to_string();
             assert!(e.contains(words), "{file}: {e}");
         }
-        let e = settings("", &[("OURVIDZ_JOB_TIMEOUT", "x")]).unwrap_err().to_string();
+        let e = settings("", &[("OURVIDZ_JOB_TIMEOUT", "x")])
+            .unwrap_err()
+            .to_string();
         assert!(e.starts_with("OURVIDZ_JOB_TIMEOUT: `x`"), "{e}");
     }
 }

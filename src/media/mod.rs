@@ -11,4 +11,5 @@ pub mod marks;
 pub mod png;
 pub mod read;
 pub mod resample;
+pub mod thumb;
 pub mod video;

@@ -9,7 +9,10 @@ use crate::enhance::cache::Cache;
 use crate::registry::{Registry, Source};
 
 pub(super) fn make(runner: &mut Runner) -> Finished {
-    let report = report(&mut runner.loader, &runner.registry, &runner.settings);
+    let mut report = report(&mut runner.loader, &runner.registry, &runner.settings);
+    if let Some(queues) = runner.queues.take() {
+        report.insert("queues".into(), queues);
+    }
     let text = serde_json::to_string_pretty(&report).expect("plain JSON");
     Finished {
         answer: Some(text),

@@ -41,7 +41,11 @@ pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> R
     let (assets, store_time) = store::timed(|| {
         let encoded = encode(job, &manifest, &output.frames)?;
         store::check_golden(job, &output.frames[0], run.folder)?;
-        store::store(run.folder, encoded)
+        let assets = store::store(run.folder, encoded)?;
+        if run.thumbnails {
+            store::thumbnails(run.folder, &assets, |index| output.frames.get(index))?;
+        }
+        Ok(assets)
     })?;
     timings.insert("store", store_time);
     Ok(Finished {

@@ -9,8 +9,8 @@ use super::{inputs, output_name};
 use crate::files::{Existing, remove_if_there, sha256_hex, write_whole};
 use crate::job::{Format, Job};
 use crate::media::frames::Frame;
-use crate::media::golden;
-use crate::outcome::Asset;
+use crate::media::{golden, thumb};
+use crate::outcome::{Asset, thumbnail_name};
 
 /// One file's content, ready to be written.
 pub(super) struct Encoded {
@@ -41,6 +41,24 @@ pub(super) fn check_golden(job: &Job, frame: &Frame, folder: &Path) -> Result<()
     let expected = inputs::picture(input)?.frame;
     let difference = job.difference.clone().unwrap_or_else(|| folder.join(DIFFERENCE));
     golden::check(&input.source, expect.min_psnr, &expected, frame, &difference)
+}
+
+/// Writes a small picture beside every asset, `frame(index)` in it.
+///
+/// # Errors
+/// As [`write_whole`].
+pub(super) fn thumbnails<'f>(
+    folder: &Path,
+    assets: &[Asset],
+    frame: impl Fn(usize) -> Option<&'f Frame>,
+) -> Result<()> {
+    for asset in assets {
+        if let Some(frame) = frame(asset.index) {
+            let path = folder.join(thumbnail_name(asset.index));
+            write_whole(&path, &thumb::webp(frame)?, Existing::Replace)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes every file into `folder`; a failure half-way takes the written ones back.

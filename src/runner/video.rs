@@ -81,7 +81,16 @@ fn finish(
         store::check_golden(job, &rendered.clips[0][0], run.folder)?;
         let files = encode(job, video, &rendered, &manifest, &mut metadata)?;
         run.progress.check()?;
-        store::store(run.folder, files)
+        let assets = store::store(run.folder, files)?;
+        if run.thumbnails {
+            let of_clips = assets.len() == rendered.clips.len();
+            let frame = |index: usize| match of_clips {
+                true => rendered.clips.get(index)?.first(),
+                false => rendered.clips.iter().flatten().nth(index),
+            };
+            store::thumbnails(run.folder, &assets, frame)?;
+        }
+        Ok(assets)
     })?;
     let mut timings = rendered.timings;
     timings.insert("store", store_time);

@@ -12,7 +12,7 @@ use crate::config::StorageSettings;
 use crate::error::{ErrorKind, kind_of};
 use crate::fail;
 use crate::files::points::point;
-use crate::files::{Existing, make_folder, read_bounded, sha256_hex, sweep, write_whole};
+use crate::files::{Existing, folder_of, make_folder, read_bounded, sha256_hex, sweep, write_whole};
 use crate::media::manifest::read_manifest;
 
 /// The largest file that is compared with a new one.
@@ -43,6 +43,8 @@ impl FolderStore {
 
     fn put_now(&self, object: &Object) -> Result<Stored> {
         let path = self.root.join(&object.key);
+        // What a killed writer left of this job goes with its next try.
+        sweep(folder_of(&path));
         point("store:before-put");
         let stored = |sha256: String, size: u64, created| Stored {
             key: object.key.clone(),
@@ -112,6 +114,7 @@ impl Store for FolderStore {
     async fn replace(&self, key: &str, bytes: Bytes, _mime_type: &str) -> Result<String> {
         let path = self.root.join(key);
         beside(move || {
+            sweep(folder_of(&path));
             point("store:before-replace");
             write_whole(&path, &bytes, Existing::Replace)?;
             point("store:after-replace");

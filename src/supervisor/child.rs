@@ -82,7 +82,11 @@ impl Launch {
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let last_words = Arc::new(Mutex::new(VecDeque::new()));
         if let Some(stderr) = stderr {
-            tokio::spawn(pass_on(BufReader::new(stderr).lines(), name.into(), last_words.clone()));
+            tokio::spawn(pass_on(
+                BufReader::new(stderr).lines(),
+                name.into(),
+                last_words.clone(),
+            ));
         }
         Ok(Child {
             name: name.into(),
@@ -157,7 +161,11 @@ impl Child {
             }
         };
         let how = status.map_or_else(|e| format!("cannot be waited for ({e})"), in_words);
-        let words = self.last_words.lock().ok().and_then(|words| words.back().cloned());
+        let words = self
+            .last_words
+            .lock()
+            .ok()
+            .and_then(|words| words.back().cloned());
         match words {
             Some(words) => format!("{how}; its last words: {}", shortened(&words)),
             None => how,

@@ -51,13 +51,22 @@ pub fn told(teller: &Teller, tried: &Tried) {
         (None, _) => teller.delivered(&tried.job_id),
         (Some(why), State::Waiting) => {
             let seconds = tried.next_at_ms.saturating_sub(now_ms()).div_ceil(1000);
-            tracing::warn!(job = tried.job_id, "callback not delivered: {why}; next try in {seconds} s");
+            tracing::warn!(
+                job = tried.job_id,
+                "callback not delivered: {why}; next try in {seconds} s"
+            );
         }
         (Some(why), State::GivenUp) => {
-            tracing::error!(job = tried.job_id, "callback given up: {why}; hint: run `ourvidz queue deliver --now`");
+            tracing::error!(
+                job = tried.job_id,
+                "callback given up: {why}; hint: run `ourvidz queue deliver --now`"
+            );
         }
         (Some(why), State::Gone) => {
-            tracing::warn!(job = tried.job_id, "callback ended: the receiver {why} and wants no more");
+            tracing::warn!(
+                job = tried.job_id,
+                "callback ended: the receiver {why} and wants no more"
+            );
         }
     }
 }

@@ -73,7 +73,8 @@ impl Ending {
     /// A signal wins over a fault: it is what the exit code tells.
     fn set(&self, cause: Cause) {
         self.cause.send_if_modified(|now| {
-            let first = now.is_none() || (matches!(cause, Cause::Signal(_)) && !matches!(now, Some(Cause::Signal(_))));
+            let first = now.is_none()
+                || (matches!(cause, Cause::Signal(_)) && !matches!(now, Some(Cause::Signal(_))));
             if first {
                 *now = Some(cause);
             }

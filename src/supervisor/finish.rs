@@ -1,7 +1,6 @@
 //! From a worker's outcome to a settled job: its files stored, its record and callback kept in one
 //! step, everybody told. Whatever is no job's own fault hands the job back instead.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,21 +15,15 @@ use super::intake::{Ready, Taken};
 use super::lease::Hold;
 use super::run::End;
 use super::tell::Ended;
+use super::upload::{recorded, reported, timings, upload, with_stored};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::points::point;
-use crate::files::read_bounded;
 use crate::job::JobSpec;
 use crate::outbox::body::{self, Report, body};
 use crate::outbox::envelope::{Envelope, now_ms, webhook_id};
 use crate::outcome::{Failure, Outcome, Status};
-use crate::queue::{Claim, Lease, Settled, StoredAsset, Trouble};
-use crate::store::{Object, Stored, key};
-
-/// Largest asset that is taken from a worker: twice the largest limit of a job type.
-const LARGEST_ASSET_BYTES: u64 = 400 << 20;
-
-/// How long an upload may go on once the drain ends.
-const UPLOAD_AT_END: Duration = Duration::from_secs(12);
+use crate::queue::{Claim, Lease, Settled, Trouble};
+use crate::store::{Stored, key};
 
 /// The pause before an outcome is offered to an unreachable queue again.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
@@ -45,7 +38,8 @@ pub async fn finish(drain: Rc<Drain>, ready: Ready, end: End, worker: String) {
     match end {
         End::Outcome(outcome) => on_outcome(&drain, ready, *outcome).await,
         End::Cancelled => {
-            let error = Error::new(ErrorKind::Cancelled, "cancelled while it ran").hint("add it again if it is wanted");
+            let error = Error::new(ErrorKind::Cancelled, "cancelled while it ran")
+                .hint("add it again if it is wanted");
             fail_ready(&drain, ready, Status::Cancelled, &error.into()).await;
         }
         End::Crashed(how) => crashed(&drain, ready, &worker, &how).await,
@@ -79,7 +73,9 @@ async fn on_outcome(drain: &Rc<Drain>, mut ready: Ready, outcome: Outcome) {
                 _ => Status::Failed,
             };
             ready.claim.record.attempts += 1;
-            let Ready { claim, hold, spec, .. } = ready;
+            let Ready {
+                claim, hold, spec, ..
+            } = ready;
             let taken = Taken { claim, hold, spec };
             settle(drain, taken, status, Some(failure), &[], outcome.metadata).await;
         }
@@ -99,7 +95,10 @@ async fn crashed(drain: &Rc<Drain>, mut ready: Ready, worker: &str, how: &str) {
     }
     let error = Error::new(
         ErrorKind::WorkerCrashed,
-        format!("its worker died {} times while it ran; the last one {how}", record.attempts),
+        format!(
+            "its worker died {} times while it ran; the last one {how}",
+            record.attempts
+        ),
     )
     .hint("run it alone with `ourvidz generate` to see what happens, then `ourvidz queue retry`");
     fail_ready(drain, ready, Status::Failed, &error.into()).await;
@@ -120,7 +119,9 @@ async fn timed_out(drain: &Rc<Drain>, mut ready: Ready, worker: &str) {
 
 async fn fail_ready(drain: &Rc<Drain>, ready: Ready, status: Status, error: &anyhow::Error) {
     let metadata = drain.jobs.failed(&ready.job, error, ready.begun.elapsed());
-    let Ready { claim, hold, spec, .. } = ready;
+    let Ready {
+        claim, hold, spec, ..
+    } = ready;
     fail(drain, Taken { claim, hold, spec }, status, error, metadata).await;
 }
 
@@ -135,88 +136,17 @@ pub async fn fail(
     settle(drain, taken, status, Some(Failure::of(error)), &[], metadata).await;
 }
 
-/// Stores every file of a finished job. `None` when the job was handed back or lost instead.
-///
-/// # Errors
-/// The job's own fault, such as another file in the way.
-async fn upload(drain: &Rc<Drain>, ready: &mut Ready, outcome: &Outcome) -> Result<Option<Vec<Stored>>> {
-    let storing = store_all(drain, &ready.spec, ready.claim.id(), outcome);
-    tokio::pin!(storing);
-    let ended = async {
-        drain.ending.begun().await;
-        sleep(UPLOAD_AT_END).await;
-    };
-    tokio::pin!(ended);
-    let stored = loop {
-        tokio::select! {
-            stored = &mut storing => break stored,
-            state = ready.hold.changed() => if state == Lease::Lost {
-                drain.released(ready.claim.id(), "somebody else has it");
-                return Ok(None);
-            },
-            () = &mut ended => {
-                hand_back(drain, &ready.claim, "the drain ended before its files were stored").await;
-                return Ok(None);
-            }
-        }
-    };
-    match stored {
-        Ok(stored) => Ok(Some(stored)),
-        Err(error) if is_surroundings(kind_of(&error)) => {
-            hand_back(drain, &ready.claim, &format!("{error:#}")).await;
-            drain.ending.fault(&error);
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Faults that no job can be blamed for.
-fn is_surroundings(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Unavailable | ErrorKind::CannotWrite | ErrorKind::Io | ErrorKind::Config | ErrorKind::Locked
-    )
-}
-
-async fn store_all(drain: &Drain, spec: &JobSpec, id: &str, outcome: &Outcome) -> Result<Vec<Stored>> {
-    let mut all = Vec::new();
-    for asset in &outcome.assets {
-        let bytes = read_bounded(&asset.path, LARGEST_ASSET_BYTES)?;
-        let extension = asset.path.extension().unwrap_or_default().to_string_lossy();
-        let object = Object {
-            key: key(spec.user_id.as_deref(), id, &format!("{}.{extension}", asset.index)),
-            bytes: Bytes::from(bytes),
-            sha256: asset.sha256.clone(),
-            pixels_sha256: asset.pixels_sha256.clone(),
-            mime_type: asset.mime_type.clone(),
-            index: asset.index,
-        };
-        point("drain:before-asset");
-        all.push(drain.store.put(&object).await?);
-        point("drain:after-asset");
-    }
-    Ok(all)
-}
-
 async fn complete(drain: &Rc<Drain>, ready: Ready, outcome: Outcome, stored: Vec<Stored>) {
-    let Ready { mut claim, hold, spec, .. } = ready;
+    let Ready {
+        mut claim,
+        hold,
+        spec,
+        ..
+    } = ready;
     let record = &mut claim.record;
     record.attempts += 1;
     record.timings = timings(&outcome.metadata);
-    record.assets = outcome
-        .assets
-        .iter()
-        .zip(&stored)
-        .map(|(asset, stored)| StoredAsset {
-            key: stored.key.clone(),
-            sha256: stored.sha256.clone(),
-            pixels_sha256: asset.pixels_sha256.clone(),
-            size: stored.size,
-            mime_type: asset.mime_type.clone(),
-            index: asset.index,
-        })
-        .collect();
+    record.assets = recorded(&outcome, &stored);
     let keys: Vec<&str> = stored.iter().map(|s| s.key.as_str()).collect();
     drain.teller.uploaded(&record.id, &keys);
     let assets = match reported(drain, &outcome, &stored).await {
@@ -227,44 +157,15 @@ async fn complete(drain: &Rc<Drain>, ready: Ready, outcome: Outcome, stored: Vec
         }
     };
     let metadata = with_stored(outcome.metadata, &stored);
-    settle(drain, Taken { claim, hold, spec }, Status::Completed, None, &assets, metadata).await;
-}
-
-/// The assets as the callback names them.
-async fn reported(drain: &Drain, outcome: &Outcome, stored: &[Stored]) -> Result<Vec<body::Asset>> {
-    let mut assets = Vec::new();
-    for (asset, stored) in outcome.assets.iter().zip(stored) {
-        assets.push(body::Asset {
-            path: drain.store.address(&stored.key).await?,
-            bytes: stored.size,
-            sha256: stored.sha256.clone(),
-            seed: asset.seed,
-            index: asset.index,
-            mime_type: asset.mime_type.clone(),
-            duration_s: asset.duration_s,
-        });
-    }
-    Ok(assets)
-}
-
-/// What lies in the store may be an earlier file with the same pixels: its digest is told.
-fn with_stored(mut metadata: Map<String, Value>, stored: &[Stored]) -> Map<String, Value> {
-    if let Some(outputs) = metadata.get_mut("outputs").and_then(Value::as_array_mut) {
-        for (output, stored) in outputs.iter_mut().zip(stored) {
-            output["bytes"] = stored.size.into();
-            output["sha256"] = stored.sha256.clone().into();
-        }
-    }
-    metadata
-}
-
-fn timings(metadata: &Map<String, Value>) -> BTreeMap<String, f64> {
-    let stages = metadata.get("timings").and_then(Value::as_object);
-    stages
-        .into_iter()
-        .flatten()
-        .filter_map(|(stage, seconds)| Some((stage.clone(), seconds.as_f64()?)))
-        .collect()
+    settle(
+        drain,
+        Taken { claim, hold, spec },
+        Status::Completed,
+        None,
+        &assets,
+        metadata,
+    )
+    .await;
 }
 
 /// Writes `callback.json`, then record and callback in one step, then tells everybody.
@@ -276,7 +177,11 @@ async fn settle(
     assets: &[body::Asset],
     mut metadata: Map<String, Value>,
 ) {
-    let Taken { mut claim, hold, spec } = taken;
+    let Taken {
+        mut claim,
+        hold,
+        spec,
+    } = taken;
     let (url, note) = drain.receiver(&spec);
     if let Some(note) = note {
         add_note(&mut metadata, note);
@@ -327,7 +232,9 @@ async fn settle(
         Ok(Settled::Lost) => drain.released(claim.id(), "somebody else has it"),
         // The outcome may be half-way down: the next drain, or whoever takes the lease over, finishes
         // it or runs the job again.
-        Err(error) => drain.ending.fault(&error.context(format!("job `{}`", claim.id()))),
+        Err(error) => drain
+            .ending
+            .fault(&error.context(format!("job `{}`", claim.id()))),
     }
 }
 
@@ -395,14 +302,22 @@ fn told_all(drain: &Drain, claim: &Claim, body: &Value) {
 pub async fn hand_back(drain: &Drain, claim: &Claim, why: &str) {
     let mut claim = claim.clone();
     let record = &mut claim.record;
-    (record.outcome, record.error, record.finished_at, record.webhook_id) = (None, None, None, None);
+    (
+        record.outcome,
+        record.error,
+        record.finished_at,
+        record.webhook_id,
+    ) = (None, None, None, None);
     record.assets.clear();
     match drain.queue.release(&claim, why).await {
         Ok(Lease::Lost) => drain.released(claim.id(), "somebody else has it"),
         Ok(_) => drain.released(claim.id(), why),
         Err(error) => {
             drain.released(claim.id(), why);
-            tracing::warn!(job = claim.id(), "could not be handed back, the next drain finds it: {error:#}");
+            tracing::warn!(
+                job = claim.id(),
+                "could not be handed back, the next drain finds it: {error:#}"
+            );
         }
     }
 }

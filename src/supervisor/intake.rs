@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::Drain;
@@ -15,7 +14,7 @@ use super::lease::Hold;
 use super::protocol::Run;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::fetch::LocalPaths;
-use crate::job::{Fetched, Job, JobSpec, Local, references};
+use crate::job::{Fetched, Job, JobSpec, Local, Work, references};
 use crate::outcome::Status;
 use crate::queue::{Claim, Lease, Next, Trouble, Wish};
 
@@ -102,9 +101,11 @@ pub async fn admit(drain: &Rc<Drain>, claim: Claim, worker: &str, device: &str) 
         return Err(error);
     }
     let record = &taken.claim.record;
-    drain
-        .teller
-        .claimed(&record.id, taken.claim.peeked.job_type.as_deref(), record.attempts + 1);
+    drain.teller.claimed(
+        &record.id,
+        taken.claim.peeked.job_type.as_deref(),
+        record.attempts + 1,
+    );
     let refused = match settle_job(drain, &mut taken).await {
         Ok(Some((job, fetched))) => return ready(drain, taken, job, fetched).await,
         Ok(None) => return Ok(None),
@@ -154,23 +155,20 @@ fn error_of(trouble: &Trouble, id: &str) -> anyhow::Error {
             format!("job `{id}`: its source is {what}, and only regular files are read"),
         )
         .hint("put the file itself into new/"),
-        Trouble::Cancelled => Error::new(ErrorKind::Cancelled, format!("job `{id}`: cancelled before it ran"))
-            .hint("add it again if it is wanted"),
+        Trouble::Cancelled => Error::new(
+            ErrorKind::Cancelled,
+            format!("job `{id}`: cancelled before it ran"),
+        )
+        .hint("add it again if it is wanted"),
     }
     .into()
 }
 
 /// Draws and keeps the seeds, and writes the worker's order.
-async fn ready(
-    drain: &Rc<Drain>,
-    mut taken: Taken,
-    job: Job,
-    fetched: Fetched,
-) -> Result<Option<Ready>> {
+async fn ready(drain: &Rc<Drain>, mut taken: Taken, job: Job, fetched: Fetched) -> Result<Option<Ready>> {
     let record = &mut taken.claim.record;
     record.job_type = Some(job.type_name.clone());
     record.seeds.clone_from(&job.seeds);
-    record.started_at = Some(Timestamp::now());
     match drain.queue.save(&taken.claim).await {
         Ok(Lease::Lost) => {
             drain.released(taken.claim.id(), "somebody else has it");
@@ -191,6 +189,10 @@ async fn ready(
         references: fetched,
         local_references: drain.options.local_references,
         staging: drain.staging.path().join(taken.claim.id()),
+        queues: match job.work {
+            Work::Admin => drain.queue_numbers().await,
+            _ => None,
+        },
     };
     let Taken { claim, hold, spec } = taken;
     Ok(Some(Ready {
@@ -219,7 +221,9 @@ async fn fetch(drain: &Rc<Drain>, taken: &mut Taken) -> Result<Option<Fetched>> 
     for (field, source) in wanted {
         match fetch_one(drain, &field, &source, until).await {
             Ok(local) => drop(fetched.insert(source, local)),
-            Err(error) if kind_of(&error) == ErrorKind::Unavailable => return postpone(drain, taken, error).await,
+            Err(error) if kind_of(&error) == ErrorKind::Unavailable => {
+                return postpone(drain, taken, error).await;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
@@ -52,7 +53,13 @@ impl Lane {
             let intake = match self.ahead.take() {
                 Some(ahead) => ahead.await.context("a job was looked for")??,
                 None => {
-                    next(&self.drain, &self.slot.name, &self.slot.device, self.affinity.clone()).await?
+                    next(
+                        &self.drain,
+                        &self.slot.name,
+                        &self.slot.device,
+                        self.affinity.clone(),
+                    )
+                    .await?
                 }
             };
             match intake {
@@ -69,6 +76,8 @@ impl Lane {
 
     async fn one(&mut self, mut ready: Ready) {
         self.affinity.clone_from(&ready.claim.peeked.affinity);
+        ready.begun = Instant::now();
+        ready.claim.record.started_at = Some(Timestamp::now());
         let processing = self.drain.tell_processing(&ready);
         let (drain, affinity) = (self.drain.clone(), self.affinity.clone());
         let (name, device) = (self.slot.name.clone(), self.slot.device.clone());
@@ -77,7 +86,9 @@ impl Lane {
             if ahead.is_none() {
                 let (drain, name, device, affinity) =
                     (drain.clone(), name.clone(), device.clone(), affinity.clone());
-                *ahead = Some(spawn_local(async move { next(&drain, &name, &device, affinity).await }));
+                *ahead = Some(spawn_local(async move {
+                    next(&drain, &name, &device, affinity).await
+                }));
             }
         };
         let end = run(&self.drain, &mut self.slot, &mut ready, &mut halfway).await;
@@ -93,7 +104,9 @@ impl Lane {
         if let Some(behind) = self.behind.take()
             && let Err(error) = behind.await
         {
-            self.drain.ending.fault(&anyhow::Error::from(error).context("a job was to be settled"));
+            self.drain
+                .ending
+                .fault(&anyhow::Error::from(error).context("a job was to be settled"));
         }
     }
 
@@ -115,6 +128,7 @@ impl Lane {
         tokio::select! {
             _ = self.drain.ending.begun() => {}
             waited = self.drain.queue.wait(at_most) => waited?,
+            () = self.slot.idle(&self.drain) => {}
         }
         // A queue that always has news and never a job must not keep a core busy.
         if begun.elapsed() < Duration::from_millis(20) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::queue::{Claim, Lease, Queue, Running};
@@ -16,6 +16,8 @@ use crate::queue::{Claim, Lease, Queue, Running};
 pub struct Leases {
     held: RefCell<HashMap<u64, Rc<Entry>>>,
     next: Cell<u64>,
+    /// Something that others should know at once.
+    news: Notify,
 }
 
 struct Entry {
@@ -69,7 +71,10 @@ impl Leases {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.news.notified() => {}
+            }
             let entries: Vec<Rc<Entry>> = self.held.borrow().values().cloned().collect();
             for entry in entries {
                 let (claim, running) = (entry.claim.borrow().clone(), entry.running.borrow().clone());
@@ -138,6 +143,8 @@ impl Hold {
         running.since = Timestamp::now();
         running.worker = worker.into();
         running.device = device.into();
+        drop(running);
+        self.leases.news.notify_one();
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, interval};
@@ -33,7 +34,7 @@ use crate::outbox::body::{self, Report};
 use crate::outbox::deliver::Deliverer;
 use crate::outbox::envelope::{Which, now_ms};
 use crate::outbox::target::target;
-use crate::queue::{Claim, Queue, QueueName, Wish};
+use crate::queue::{Claim, Queue, QueueName, Snapshot, Wish};
 use crate::store::Store;
 
 pub mod child;
@@ -48,6 +49,7 @@ pub mod protocol;
 mod run;
 mod slot;
 pub mod tell;
+mod upload;
 
 use child::Launch;
 use ending::{Cause, Ending};
@@ -82,7 +84,6 @@ pub struct Options {
     pub local_references: bool,
     pub keep_done: Duration,
     pub callback: CallbackSettings,
-    pub thumbnails: bool,
     pub metrics: Option<PathBuf>,
 }
 
@@ -163,7 +164,9 @@ pub async fn drain(parts: Parts) -> Result<Summary> {
     match delivering.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => drain.ending.fault(&error.context("callbacks")),
-        Err(error) => drain.ending.fault(&anyhow::Error::from(error).context("callbacks")),
+        Err(error) => drain
+            .ending
+            .fault(&anyhow::Error::from(error).context("callbacks")),
     }
     beating.abort();
     measuring.abort();
@@ -188,6 +191,19 @@ pub async fn settle_cancelled(parts: Parts, claims: Vec<Claim>) -> Result<Vec<Er
         Err(error) => drain.ending.fault(&error),
     }
     Ok(drain.ending.faults())
+}
+
+/// How many jobs wait in each queue.
+fn depths(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
+    let mut depths: BTreeMap<&str, usize> = QueueName::ALL.iter().map(|q| (q.name(), 0)).collect();
+    for queue in snapshot.waiting.iter().filter_map(|waiting| waiting.queue) {
+        *depths.entry(queue.name()).or_default() += 1;
+    }
+    depths
+}
+
+fn undelivered(snapshot: &Snapshot) -> usize {
+    snapshot.outbox.waiting + snapshot.outbox.given_up
 }
 
 impl Drain {
@@ -219,7 +235,8 @@ impl Drain {
             .collect();
         for lane in lanes {
             if let Err(error) = lane.await {
-                self.ending.fault(&anyhow::Error::from(error).context("a worker's jobs"));
+                self.ending
+                    .fault(&anyhow::Error::from(error).context("a worker's jobs"));
             }
         }
     }
@@ -250,19 +267,31 @@ impl Drain {
         };
         let written = async {
             let snapshot = self.queue.snapshot().await?;
-            let mut depth: BTreeMap<&str, usize> = QueueName::ALL.iter().map(|q| (q.name(), 0)).collect();
-            for waiting in &snapshot.waiting {
-                if let Some(queue) = waiting.queue {
-                    *depth.entry(queue.name()).or_default() += 1;
-                }
-            }
-            let undelivered = snapshot.outbox.waiting + snapshot.outbox.given_up;
-            let text = tell::metrics(&self.teller.tally(), &depth, snapshot.dead, undelivered);
+            let text = tell::metrics(
+                &self.teller.tally(),
+                &depths(&snapshot),
+                snapshot.dead,
+                undelivered(&snapshot),
+            );
             write_whole(path, text.as_bytes(), Existing::Replace)
         };
         if let Err(error) = written.await {
             tracing::warn!("metrics were not written: {error:#}");
         }
+    }
+
+    /// What jobs that report on this installation are told of the queue.
+    async fn queue_numbers(&self) -> Option<Value> {
+        let snapshot = self.queue.snapshot().await.ok()?;
+        let depths: BTreeMap<&str, usize> = depths(&snapshot);
+        Some(json!({
+            "configured": true,
+            "depth": depths,
+            "running": snapshot.running.len(),
+            "done": snapshot.done,
+            "dead": snapshot.dead,
+            "undelivered": undelivered(&snapshot),
+        }))
     }
 
     /// What is done once, when no job runs any more.
@@ -303,7 +332,10 @@ impl Drain {
             ..Wish::default()
         };
         // Where it cannot be known, the next run finds out.
-        self.queue.plan(&wish, 1).await.map_or(true, |waiting| !waiting.is_empty())
+        self.queue
+            .plan(&wish, 1)
+            .await
+            .map_or(true, |waiting| !waiting.is_empty())
     }
 
     /// Counts a job that is about to be claimed; false when none is to be begun any more.
@@ -324,7 +356,9 @@ impl Drain {
 
     /// Takes back what [`Drain::begin_one`] counted.
     fn not_begun(&self) {
-        self.counters.begun.set(self.counters.begun.get().saturating_sub(1));
+        self.counters
+            .begun
+            .set(self.counters.begun.get().saturating_sub(1));
     }
 
     /// Until no further job is begun; `None`: there is no such time.

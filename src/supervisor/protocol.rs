@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::events::Event;
 use crate::job::{Fetched, JobSpec};
@@ -42,6 +43,8 @@ pub struct Run {
     pub local_references: bool,
     /// Assets go here, and nowhere else.
     pub staging: PathBuf,
+    /// Depths and counts of the queue, for jobs that report them.
+    pub queues: Option<Value>,
 }
 
 /// From a worker to its supervisor.
@@ -52,6 +55,8 @@ pub enum Message {
     Ready { pid: u32, device: String },
     /// It never will: the device or the configuration is wrong.
     Unfit { failure: Failure },
+    /// It has taken up this job: what happens from here on is of the job's making.
+    Begun { job_id: String },
     /// Something happened in the running job.
     Event {
         #[serde(flatten)]
@@ -94,6 +99,7 @@ mod tests {
             references: Fetched::new(),
             local_references: false,
             staging: "/tmp/s".into(),
+            queues: None,
         }));
         let text = line(&run);
         assert_eq!(text.matches('\n').count(), 1);

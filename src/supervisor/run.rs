@@ -50,33 +50,62 @@ enum Why {
 
 /// Runs a job to its end. `halfway` is called once, when about half of its steps are done.
 pub async fn run(drain: &Drain, slot: &mut Slot, ready: &mut Ready, halfway: &mut dyn FnMut()) -> End {
-    let order = Order::Run(Box::new(ready.order.clone()));
+    loop {
+        if let Err(end) = give(drain, slot, ready).await {
+            return end;
+        }
+        let mut begun = false;
+        let end = watch(drain, slot, ready, halfway, &mut begun).await;
+        match &end {
+            End::Outcome(_) => slot.lived(),
+            // It was dying when it was given the job, which it never saw.
+            End::Crashed(how) if !begun => {
+                if let Err(error) = slot.died_idle(how) {
+                    drain.ending.fault(&error);
+                }
+                continue;
+            }
+            End::Crashed(how) => {
+                if let Err(error) = slot.killed_by(ready.claim.id(), how) {
+                    drain.ending.fault(&error);
+                }
+            }
+            End::TimedOut | End::Cancelled | End::Interrupted(_) | End::Lost => {}
+        }
+        return end;
+    }
+}
+
+/// Gives the job to a worker.
+///
+/// # Errors
+/// The job's end, when there is none.
+async fn give(drain: &Drain, slot: &mut Slot, ready: &Ready) -> Result<(), End> {
+    if drain.ending.cause().is_some() {
+        return Err(End::Interrupted("the drain ended before it began".into()));
+    }
     match slot.ready(drain).await {
         Ok(child) => {
             // A worker that died in the meantime says so by its silence.
-            let _ = child.send(&order).await;
+            let _ = child.send(&Order::Run(Box::new(ready.order.clone()))).await;
         }
-        Err(NoWorker::Ending) => return End::Interrupted("the drain ended before it began".into()),
+        Err(NoWorker::Ending) => return Err(End::Interrupted("the drain ended before it began".into())),
         Err(NoWorker::Fault(error)) => {
             drain.ending.fault(&error);
-            return End::Interrupted("there is no worker for it".into());
+            return Err(End::Interrupted("there is no worker for it".into()));
         }
     }
     ready.hold.begun(&slot.name, &slot.device);
-    let end = watch(drain, slot, ready, halfway).await;
-    match &end {
-        End::Outcome(_) => slot.lived(),
-        End::Crashed(how) => {
-            if let Err(error) = slot.killed_by(ready.claim.id(), how) {
-                drain.ending.fault(&error);
-            }
-        }
-        End::TimedOut | End::Cancelled | End::Interrupted(_) | End::Lost => {}
-    }
-    end
+    Ok(())
 }
 
-async fn watch(drain: &Drain, slot: &mut Slot, ready: &mut Ready, halfway: &mut dyn FnMut()) -> End {
+async fn watch(
+    drain: &Drain,
+    slot: &mut Slot,
+    ready: &mut Ready,
+    halfway: &mut dyn FnMut(),
+    begun: &mut bool,
+) -> End {
     let over = Instant::now() + drain.options.job_timeout;
     let mut heard = Instant::now();
     let mut asked: Option<Asked> = None;
@@ -96,6 +125,7 @@ async fn watch(drain: &Drain, slot: &mut Slot, ready: &mut Ready, halfway: &mut 
                         drain.teller.models(&slot.name, models);
                         return on_outcome(drain, slot, *outcome, faulty, asked).await;
                     }
+                    Some(Message::Begun { job_id }) => *begun |= job_id == ready.claim.id(),
                     Some(Message::Alive | Message::Ready { .. } | Message::Unfit { .. }) => {}
                 }
             }
@@ -142,7 +172,13 @@ fn on_event(drain: &Drain, slot: &Slot, ready: &Ready, event: &Event, halfway: &
     drain.teller.event(&slot.name, event);
 }
 
-async fn on_outcome(drain: &Drain, slot: &mut Slot, outcome: Outcome, faulty: bool, asked: Option<Asked>) -> End {
+async fn on_outcome(
+    drain: &Drain,
+    slot: &mut Slot,
+    outcome: Outcome,
+    faulty: bool,
+    asked: Option<Asked>,
+) -> End {
     if faulty {
         slot.kill(drain).await;
     }
@@ -150,7 +186,9 @@ async fn on_outcome(drain: &Drain, slot: &mut Slot, outcome: Outcome, faulty: bo
     match asked.map(|asked| asked.why) {
         Some(Why::Lost) => End::Lost,
         // It was done before it heard of it: what is finished is told.
-        Some(Why::Ending(_)) if outcome.status != Status::Completed => End::Interrupted("the drain ended".into()),
+        Some(Why::Ending(_)) if outcome.status != Status::Completed => {
+            End::Interrupted("the drain ended".into())
+        }
         _ if code == Some(ErrorKind::Unavailable.code()) => {
             let why = outcome.error.map_or_else(String::new, |error| error.message);
             if let Err(error) = slot.lost_device(&why) {
@@ -177,7 +215,10 @@ async fn overdue(drain: &Drain, slot: &mut Slot, over: Instant, asked: Option<As
     match asked {
         Some(asked) => not_wanted(asked.why),
         None if Instant::now() >= over => End::TimedOut,
-        None => End::Crashed(format!("gave no sign of life for {} s and was ended", SILENCE.as_secs())),
+        None => End::Crashed(format!(
+            "gave no sign of life for {} s and was ended",
+            SILENCE.as_secs()
+        )),
     }
 }
 

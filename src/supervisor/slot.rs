@@ -67,7 +67,9 @@ impl Slot {
     async fn pause(&self, drain: &Drain) -> Result<(), NoWorker> {
         let pause = match self.deaths {
             0 => Duration::ZERO,
-            n => FIRST_PAUSE.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_PAUSE),
+            n => FIRST_PAUSE
+                .saturating_mul(1 << (n - 1).min(16))
+                .min(LONGEST_PAUSE),
         };
         tokio::select! {
             biased;
@@ -82,9 +84,12 @@ impl Slot {
             .launch
             .start(&self.name, &self.asked_device)
             .map_err(NoWorker::Fault)?;
-        drain
-            .teller
-            .worker(&self.name, &self.device, "started", &format!("process {}", child.pid));
+        drain.teller.worker(
+            &self.name,
+            &self.device,
+            "started",
+            &format!("process {}", child.pid),
+        );
         let deadline = Instant::now() + READY_WITHIN;
         let heard = tokio::select! {
             biased;
@@ -115,11 +120,32 @@ impl Slot {
                 self.deaths_before_ready += 1;
                 self.died(drain, &how);
                 match self.deaths_before_ready {
-                    DEATHS => Err(NoWorker::Fault(unavailable(&self.name, "before it was ready", &how))),
+                    DEATHS => Err(NoWorker::Fault(unavailable(
+                        &self.name,
+                        "before it was ready",
+                        &how,
+                    ))),
                     _ => Ok(()),
                 }
             }
         }
+    }
+
+    /// The worker died while it had no job.
+    ///
+    /// # Errors
+    /// `Unavailable` when that goes on.
+    pub fn died_idle(&self, how: &str) -> anyhow::Result<()> {
+        self.lost_device(how)
+    }
+
+    /// Listens to a worker that has no job, for as long as it lives.
+    pub async fn idle(&mut self, drain: &Drain) {
+        let Some(child) = &mut self.child else {
+            return std::future::pending().await;
+        };
+        while child.next().await.is_some() {}
+        self.kill(drain).await;
     }
 
     /// The worker, if there is one.
@@ -163,7 +189,7 @@ impl Slot {
     /// `Unavailable` when another worker did not help twice.
     pub fn lost_device(&self, why: &str) -> anyhow::Result<()> {
         match self.deaths as usize {
-            n if n >= DEATHS => Err(unavailable(&self.name, "because of its device", why)),
+            n if n >= DEATHS => Err(unavailable(&self.name, "by no job's doing", why)),
             _ => Ok(()),
         }
     }

@@ -70,7 +70,12 @@ impl Teller {
         match event {
             Event::Job { job_id, summary } => tracing::info!(job = job_id, worker, "begins: {summary}"),
             Event::Stage { job_id, stage } => tracing::debug!(job = job_id, worker, "stage {stage}"),
-            Event::Step { job_id, stage, done, total } => {
+            Event::Step {
+                job_id,
+                stage,
+                done,
+                total,
+            } => {
                 tracing::trace!(job = job_id, worker, "{stage} {done} of {total}");
             }
             Event::Writing { .. } => {}
@@ -128,8 +133,15 @@ impl Teller {
 
     /// A worker was started, is ready, or has ended.
     pub fn worker(&self, worker: &str, device: &str, state: &str, detail: &str) {
-        tracing::info!(worker, device, "worker {state}{}{detail}", if detail.is_empty() { "" } else { ": " });
-        self.line(json!({"event": "worker", "worker": worker, "device": device, "state": state, "detail": detail}));
+        tracing::info!(
+            worker,
+            device,
+            "worker {state}{}{detail}",
+            if detail.is_empty() { "" } else { ": " }
+        );
+        self.line(
+            json!({"event": "worker", "worker": worker, "device": device, "state": state, "detail": detail}),
+        );
     }
 
     /// What a worker's models take.
@@ -141,7 +153,9 @@ impl Teller {
     /// `Io` when stdout failed other than by a reader that left.
     pub fn finish(&self) -> Result<()> {
         match self.stdout.borrow_mut().failure.take() {
-            Some(e) => Err(Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})")).into()),
+            Some(e) => {
+                Err(Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})")).into())
+            }
             None => Ok(()),
         }
     }
@@ -172,19 +186,40 @@ pub struct Ended<'a> {
 }
 
 /// The tally as Prometheus reads it; `depth` is how many wait in each queue.
-pub fn metrics(tally: &Tally, depth: &BTreeMap<&'static str, usize>, dead: usize, undelivered: usize) -> String {
+pub fn metrics(
+    tally: &Tally,
+    depth: &BTreeMap<&'static str, usize>,
+    dead: usize,
+    undelivered: usize,
+) -> String {
     let mut text = Exposition::default();
-    text.head("ourvidz_jobs_total", "counter", "Jobs that this drain brought to an outcome.");
+    text.head(
+        "ourvidz_jobs_total",
+        "counter",
+        "Jobs that this drain brought to an outcome.",
+    );
     for ((job_type, outcome), count) in &tally.jobs {
         text.sample(&[("type", job_type), ("outcome", outcome)], *count as f64);
     }
-    text.head("ourvidz_jobs_released_total", "counter", "Jobs that this drain handed back.");
+    text.head(
+        "ourvidz_jobs_released_total",
+        "counter",
+        "Jobs that this drain handed back.",
+    );
     text.sample(&[], tally.released as f64);
-    text.head("ourvidz_stage_seconds_total", "counter", "Time of completed jobs by stage.");
+    text.head(
+        "ourvidz_stage_seconds_total",
+        "counter",
+        "Time of completed jobs by stage.",
+    );
     for (stage, seconds) in &tally.stages {
         text.sample(&[("stage", stage)], *seconds);
     }
-    text.head("ourvidz_callbacks_delivered_total", "counter", "Callbacks that this drain delivered.");
+    text.head(
+        "ourvidz_callbacks_delivered_total",
+        "counter",
+        "Callbacks that this drain delivered.",
+    );
     text.sample(&[], tally.delivered as f64);
     text.head("ourvidz_queue_depth", "gauge", "Jobs that wait.");
     for (queue, count) in depth {
@@ -209,7 +244,8 @@ struct Exposition(String, String);
 
 impl Exposition {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        self.0
+            .push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         self.1 = name.into();
     }
 

@@ -49,7 +49,10 @@ pub async fn run(args: &QueueAdd) -> Result<u8> {
         match queue.add(job).await {
             Ok(Added::New) => print(&format!("{}\n", job.id))?,
             Ok(Added::Same(_)) => {
-                stderr_line(&format!("note: job `{}` is there already, with the same spec", job.id));
+                stderr_line(&format!(
+                    "note: job `{}` is there already, with the same spec",
+                    job.id
+                ));
                 print(&format!("{}\n", job.id))?;
             }
             Err(error) if kind_of(&error) == ErrorKind::Conflict => conflicts.push(error),
@@ -66,7 +69,9 @@ fn refuse(wrong: &[anyhow::Error], count: usize) -> u8 {
     }
     let kinds: Vec<ErrorKind> = wrong.iter().map(kind_of).collect();
     match kinds.split_first() {
-        Some((first, rest)) if rest.iter().all(|kind| kind.exit_code() == first.exit_code()) => first.exit_code(),
+        Some((first, rest)) if rest.iter().all(|kind| kind.exit_code() == first.exit_code()) => {
+            first.exit_code()
+        }
         Some(_) => match exit_code(count.max(2), &kinds) {
             1 => ErrorKind::InvalidSpec.exit_code(),
             worst => worst,
@@ -98,7 +103,10 @@ fn checked(found: Gathered, runner: &mut Runner, known: &Known) -> Result<NewJob
         .with_context(named)?;
     let text = serde_json::to_vec(&spec).context("a spec is plain JSON")?;
     let queue = known.peek(&text).queue.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidSpec, format!("job `{id}`: its type belongs to no queue"))
+        Error::new(
+            ErrorKind::InvalidSpec,
+            format!("job `{id}`: its type belongs to no queue"),
+        )
     })?;
     Ok(NewJob {
         id,

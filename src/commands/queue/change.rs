@@ -50,9 +50,11 @@ pub async fn retry(args: &QueueRetry) -> Result<u8> {
     let queue = opened(given).await?.queue;
     let ids = match args.all_dead {
         true if !ids.is_empty() => {
-            return Err(Error::new(ErrorKind::Usage, "ids and --all-dead are given together")
-                .hint("name the jobs, or all of them")
-                .into());
+            return Err(
+                Error::new(ErrorKind::Usage, "ids and --all-dead are given together")
+                    .hint("name the jobs, or all of them")
+                    .into(),
+            );
         }
         true => queue.dead_ids().await?,
         false => ids.to_vec(),
@@ -100,7 +102,13 @@ pub async fn cancel(args: &QueueCancel) -> Result<u8> {
     }
     if !taken.is_empty() {
         let teller = Rc::new(Teller::new(false));
-        let parts = parts(&opened.settings, opened.registry, &opened.place, opened.queue.clone(), teller)?;
+        let parts = parts(
+            &opened.settings,
+            opened.registry,
+            &opened.place,
+            opened.queue.clone(),
+            teller,
+        )?;
         let kinds = settle_cancelled(parts, taken).await?;
         if !kinds.is_empty() {
             return Ok(exit_code(ids.len().max(2), &kinds));
@@ -135,7 +143,11 @@ fn not_dead(id: &str, state: State) -> anyhow::Error {
         State::Done => "is done",
         State::Dead => "is dead",
     };
-    Error::new(ErrorKind::InputMissing, format!("job `{id}`: {what}, and only dead jobs are tried again")).into()
+    Error::new(
+        ErrorKind::InputMissing,
+        format!("job `{id}`: {what}, and only dead jobs are tried again"),
+    )
+    .into()
 }
 
 fn never(id: &str) -> anyhow::Error {
@@ -149,6 +161,9 @@ fn never(id: &str) -> anyhow::Error {
 
 fn ended(id: &str, record: &crate::queue::Record) -> anyhow::Error {
     let how = record.outcome.map_or("over", |outcome| outcome.name());
-    Error::new(ErrorKind::InputMissing, format!("job `{id}`: is {how}, and only jobs that wait or run are cancelled"))
-        .into()
+    Error::new(
+        ErrorKind::InputMissing,
+        format!("job `{id}`: is {how}, and only jobs that wait or run are cancelled"),
+    )
+    .into()
 }

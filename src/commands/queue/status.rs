@@ -44,13 +44,19 @@ impl Times {
     fn of(recent: &[Record]) -> Self {
         let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
         for record in recent {
-            if let (Some(kind), Some(from), Some(to)) = (&record.job_type, record.started_at, record.finished_at) {
+            if let (Some(kind), Some(from), Some(to)) =
+                (&record.job_type, record.started_at, record.finished_at)
+            {
                 let (seconds, jobs) = sums.entry(kind.clone()).or_default();
                 *seconds += to.duration_since(from).as_secs_f64().max(0.0);
                 *jobs += 1.0;
             }
         }
-        Self(sums.into_iter().map(|(kind, (seconds, jobs))| (kind, seconds / jobs)).collect())
+        Self(
+            sums.into_iter()
+                .map(|(kind, (seconds, jobs))| (kind, seconds / jobs))
+                .collect(),
+        )
     }
 }
 
@@ -107,7 +113,10 @@ impl<'a> Status<'a> {
             .iter()
             .map(|(queue, (depth, oldest_s))| {
                 let oldest_s = oldest_s.map(|s| (s * 10.0).round() / 10.0);
-                ((*queue).to_string(), json!({"depth": depth, "oldest_s": oldest_s}))
+                (
+                    (*queue).to_string(),
+                    json!({"depth": depth, "oldest_s": oldest_s}),
+                )
             })
             .collect();
         json!({
@@ -124,8 +133,10 @@ impl<'a> Status<'a> {
 
     /// Workers by what they work on, as the older system's metrics told them.
     fn workers(&self) -> Value {
-        let mut workers: BTreeMap<&str, Vec<Value>> =
-            ["chat", "sdxl", "wan"].into_iter().map(|family| (family, Vec::new())).collect();
+        let mut workers: BTreeMap<&str, Vec<Value>> = ["chat", "sdxl", "wan"]
+            .into_iter()
+            .map(|family| (family, Vec::new()))
+            .collect();
         for running in &self.snapshot.running {
             let record = json!({
                 "worker": running.worker,
@@ -141,9 +152,18 @@ impl<'a> Status<'a> {
 
     fn text(&self, shown: &str) -> String {
         let mut text = format!("queue {}\n", crate::text::escaped(shown));
-        let mut rows = vec![["queue", "waiting", "oldest", "wait for a new job"].map(String::from).to_vec()];
+        let mut rows = vec![
+            ["queue", "waiting", "oldest", "wait for a new job"]
+                .map(String::from)
+                .to_vec(),
+        ];
         for (queue, (depth, oldest)) in &self.depth {
-            let eta = self.eta.get(queue).copied().flatten().unwrap_or("not measured yet");
+            let eta = self
+                .eta
+                .get(queue)
+                .copied()
+                .flatten()
+                .unwrap_or("not measured yet");
             rows.push(vec![
                 (*queue).to_string(),
                 depth.to_string(),
@@ -153,7 +173,11 @@ impl<'a> Status<'a> {
         }
         text += &table(&rows);
         if !self.snapshot.running.is_empty() {
-            let mut rows = vec![["running", "type", "worker", "device", "for", "step"].map(String::from).to_vec()];
+            let mut rows = vec![
+                ["running", "type", "worker", "device", "for", "step"]
+                    .map(String::from)
+                    .to_vec(),
+            ];
             for running in &self.snapshot.running {
                 rows.push(vec![
                     running.id.clone(),
@@ -167,7 +191,11 @@ impl<'a> Status<'a> {
             text += &table(&rows);
         }
         let Snapshot { done, dead, .. } = self.snapshot;
-        let _ = writeln!(text, "{done} done, {dead} dead, {} callbacks not delivered", self.undelivered());
+        let _ = writeln!(
+            text,
+            "{done} done, {dead} dead, {} callbacks not delivered",
+            self.undelivered()
+        );
         text
     }
 }
@@ -245,7 +273,11 @@ mod tests {
 
     #[test]
     fn waits_are_told_in_the_old_bands_from_measured_times() {
-        let recent = [done("sdxl_image_fast", 30), done("sdxl_image_fast", 50), done("video_fast", 700)];
+        let recent = [
+            done("sdxl_image_fast", 30),
+            done("sdxl_image_fast", 50),
+            done("video_fast", 700),
+        ];
         let snapshot = Snapshot {
             waiting: vec![
                 waiting(QueueName::Sdxl, "sdxl_image_fast"),
@@ -259,8 +291,14 @@ mod tests {
             status["etaEstimates"],
             json!({"sdxl_queue": "1-3 mins", "chat_queue": "immediate", "wan_queue": "> 10 mins"})
         );
-        assert_eq!(status["queues"]["sdxl_queue"], json!({"depth": 2, "oldest_s": 100.0}));
-        assert_eq!(status["queues"]["chat_queue"], json!({"depth": 0, "oldest_s": null}));
+        assert_eq!(
+            status["queues"]["sdxl_queue"],
+            json!({"depth": 2, "oldest_s": 100.0})
+        );
+        assert_eq!(
+            status["queues"]["chat_queue"],
+            json!({"depth": 0, "oldest_s": null})
+        );
         assert_eq!(status["workers"], json!({"chat": [], "sdxl": [], "wan": []}));
     }
 
@@ -270,12 +308,18 @@ mod tests {
             waiting: vec![waiting(QueueName::Sdxl, "sdxl_image_fast")],
             ..Snapshot::default()
         };
-        assert_eq!(Status::of(&snapshot, &[], at(1000)).json()["etaEstimates"]["sdxl_queue"], Value::Null);
+        assert_eq!(
+            Status::of(&snapshot, &[], at(1000)).json()["etaEstimates"]["sdxl_queue"],
+            Value::Null
+        );
     }
 
     #[test]
     fn every_band_has_its_bounds() {
         let bands = [0.0, 59.9, 60.0, 180.0, 600.0].map(band);
-        assert_eq!(bands, ["immediate", "< 1 min", "1-3 mins", "3-10 mins", "> 10 mins"]);
+        assert_eq!(
+            bands,
+            ["immediate", "< 1 min", "1-3 mins", "3-10 mins", "> 10 mins"]
+        );
     }
 }
