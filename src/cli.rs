@@ -16,9 +16,6 @@ pub use queue::{
     QueueStatus, Redis, Worker,
 };
 
-/// Commands of the specification that this build does not have yet.
-pub const COMMANDS_NOT_BUILT: &[&str] = &[];
-
 /// Flags of `generate` that this build does not have yet.
 pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora"];
 

@@ -133,6 +133,7 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
     let shop = Shop::with_receiver();
     shop.raw("broken.yaml", b"prompt: [");
     shop.raw("long.yaml", &vec![b'x'; 70_000]);
+    shop.raw("nested.yaml", "[".repeat(32_000).as_bytes());
     shop.spec(
         "steps",
         &json!({"id": "steps", "prompt": "x", "config": {"steps": 500}}),
@@ -147,7 +148,7 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
     );
     shop.job("good", "x");
     shop.drain(&[]).exits(1);
-    for id in ["broken", "long", "steps", "path", "two"] {
+    for id in ["broken", "long", "nested", "steps", "path", "two"] {
         let record = shop.dead(id);
         assert_eq!(record["outcome"], "failed", "{record}");
         assert_eq!(record["error"]["code"], "invalid_spec", "{record}");
@@ -160,7 +161,10 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
         .filter(|(_, told)| told[0].json()["status"] == "failed")
         .map(|(id, _)| id.as_str())
         .collect();
-    assert_eq!(failed, BTreeSet::from(["broken", "long", "path", "steps", "two"]));
+    assert_eq!(
+        failed,
+        BTreeSet::from(["broken", "long", "nested", "path", "steps", "two"])
+    );
     assert_eq!(
         outcomes["steps"][0].json()["metadata"]["error"]["code"],
         "invalid_spec"
@@ -284,7 +288,7 @@ fn old_records_are_forgotten_and_young_ones_kept() {
 }
 
 #[test]
-fn secrets_and_passwords_show_nowhere() {
+fn promise_13_secrets_and_passwords_show_nowhere() {
     let shop = Shop::with_receiver();
     shop.job("a", "x");
     let mut command = shop.command(&["--json", "-vv"]);

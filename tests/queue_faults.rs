@@ -99,6 +99,56 @@ fn a_panic_is_the_jobs_own_failure() {
     assert_eq!(shop.done("good")["outcome"], "completed");
 }
 
+#[test]
+fn promises_14_and_15_no_memory_and_broken_output_fail_their_job_alone() {
+    let shop = Shop::with_receiver();
+    shop.job("large", "mock-oom");
+    shop.job("black", "mock-black");
+    shop.job("good", "x");
+    shop.drain(&[]).exits(1);
+    for (id, code) in [("large", "gpu_oom"), ("black", "bad_output")] {
+        assert_eq!(shop.dead(id)["error"]["code"], code);
+        assert_eq!(shop.dead(id)["assets"], json!([]));
+        assert!(!shop.bench.path(&format!("q/assets/_/{id}/0.png")).exists());
+        assert_eq!(
+            shop.receiver.as_ref().unwrap().outcomes()[id][0].json()["status"],
+            "failed"
+        );
+    }
+    assert_eq!(shop.done("good")["outcome"], "completed");
+}
+
+#[test]
+fn promise_7_no_reader_ever_sees_a_partial_file() {
+    let shop = Shop::with_receiver();
+    shop.jobs(0..12);
+    let mut drain = shop.start(&[]);
+    let mut seen = BTreeSet::new();
+    while drain.try_wait().unwrap().is_none() {
+        for file in shop.bench.files_that_come_and_go() {
+            let hidden = file.rsplit('/').next().unwrap().starts_with('.');
+            let Ok(bytes) = std::fs::read(shop.bench.path(&file)) else {
+                continue;
+            };
+            if hidden || !file.starts_with("q/") {
+                continue;
+            }
+            if file.ends_with(".json") {
+                assert!(
+                    serde_json::from_slice::<serde_json::Value>(&bytes).is_ok(),
+                    "{file}"
+                );
+                seen.insert(file);
+            } else if file.ends_with(".png") && file.starts_with("q/assets/") {
+                assert!(image::load_from_memory(&bytes).is_ok(), "{file}");
+                seen.insert(file);
+            }
+        }
+    }
+    assert!(seen.len() > 12, "{seen:?}");
+    shop.all_is_well(&ids(0..12), 0);
+}
+
 /// Starts a drain and waits until it works on a slow job.
 fn at_work(shop: &Shop, prompt: &str) -> Child {
     shop.spec(

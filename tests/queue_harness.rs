@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -51,6 +51,10 @@ impl Shop {
     pub fn raw(&self, name: &str, bytes: &[u8]) {
         let part = self.bench.path(&format!("q/.{name}.part"));
         std::fs::write(&part, bytes).unwrap();
+        // Old enough to be known to be whole.
+        let file = std::fs::File::options().write(true).open(&part).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(10))
+            .unwrap();
         std::fs::rename(part, self.bench.path(&format!("q/new/{name}"))).unwrap();
     }
 

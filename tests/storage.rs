@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 /// An S3 server on a port of its own; its bucket is `bucket`.
-async fn s3_server(folder: &TempDir) -> SocketAddr {
+pub async fn s3_server(folder: &TempDir) -> SocketAddr {
     std::fs::create_dir(folder.path().join("bucket")).unwrap();
     let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
     service.set_auth(SimpleAuth::from_single("KEY", "SECRET-CANARY"));
@@ -41,7 +41,7 @@ async fn s3_server(folder: &TempDir) -> SocketAddr {
 
 /// What a faulty server does with one connection.
 #[derive(Debug, Clone)]
-enum Fault {
+pub enum Fault {
     /// Answers so, whatever was asked.
     Answer(&'static str),
     /// Closes without a word.
@@ -55,7 +55,7 @@ enum Fault {
 }
 
 /// A server before the server that has its faults one after the other, and works then.
-async fn faulty(behind: SocketAddr, faults: Vec<Fault>, last: Fault) -> SocketAddr {
+pub async fn faulty(behind: SocketAddr, faults: Vec<Fault>, last: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let faults = Arc::new(Mutex::new(VecDeque::from(faults)));
@@ -110,9 +110,9 @@ async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-const BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+pub const BUSY: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const BROKEN: &str = "HTTP/1.1 500 Internal\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 64\r\nconnection: close\r\n\r\n<Error><Code>AccessDenied</Code><Key>KEY CANARY</Key></Error>   ";
+pub const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 64\r\nconnection: close\r\n\r\n<Error><Code>AccessDenied</Code><Key>KEY CANARY</Key></Error>   ";
 const PRECONDITION: &str =
     "HTTP/1.1 412 Precondition Failed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const UNKNOWN: &str = "HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 
-use crate::cli::{COMMANDS_NOT_BUILT, Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place, Talk};
+use crate::cli::{Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place, Talk};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::progress::{Volume, error_line};
@@ -76,10 +76,6 @@ fn parse_failure(error: &clap::Error) -> Result<u8> {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
     };
-    let command = named(ContextKind::InvalidSubcommand);
-    if error.kind() == ClapKind::InvalidSubcommand && COMMANDS_NOT_BUILT.contains(&command) {
-        return Err(not_built(&format!("command `{command}`")));
-    }
     // `--lora=x` and `--lora x` alike.
     let flag = named(ContextKind::InvalidArg)
         .split(['=', ' '])

@@ -13,7 +13,7 @@ use crate::cli::{self, Place, QueueDrain};
 use crate::config::callback::address;
 use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{Fetcher, Limits};
+use crate::fetch::Fetcher;
 use crate::files::{Staging, sweep};
 use crate::logs;
 use crate::outbox::deliver::Deliverer;
@@ -207,7 +207,7 @@ pub fn parts(
     let home = home(place, settings);
     Ok(Parts {
         options: options(settings, place),
-        fetcher: Fetcher::new(settings.cache_dir.join("references"), Limits::default()),
+        fetcher: Fetcher::of(settings),
         jobs: Rc::new(QueueJobs::new(Runner::new(settings.clone(), registry)?)),
         launch: Launch {
             program: std::env::current_exe().context("this program's own path")?,

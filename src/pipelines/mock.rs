@@ -13,6 +13,7 @@ use super::qwen::{FinishReason, Message, TextModel, TextObserver, TextOutput, Te
 use super::{
     Event, ImageOutput, ImagePipeline, ImageRequest, Observer, VideoOutput, VideoPipeline, VideoRequest,
 };
+use crate::fail;
 use crate::media::frames::Frame;
 
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ impl ImagePipeline for MockPipeline {
         let start = Instant::now();
         observer(Event::Stage("denoise"))?;
         for done in 1..=request.num_inference_steps {
-            obey(&request.prompt);
+            obey(&request.prompt)?;
             observer(Event::Step {
                 done,
                 total: request.num_inference_steps,
@@ -77,9 +78,10 @@ impl VideoPipeline for MockPipeline {
     }
 }
 
-/// Before each step, what words of the prompt ask for: `mock-crash` ends the process, `mock-hang`
-/// never returns, `mock-step-MS` takes so many milliseconds, `mock-panic` panics.
-fn obey(prompt: &str) {
+/// What words of the prompt ask for: `mock-crash` ends the process, `mock-hang` never returns,
+/// `mock-step-MS` takes so many milliseconds, `mock-panic` panics, `mock-oom` finds no memory;
+/// `mock-black` draws nothing.
+fn obey(prompt: &str) -> Result<()> {
     for word in prompt.split_whitespace() {
         match word {
             "mock-crash" => std::process::abort(),
@@ -87,6 +89,7 @@ fn obey(prompt: &str) {
                 std::thread::park();
             },
             "mock-panic" => panic!("asked for by the prompt"),
+            "mock-oom" => fail!(GpuOom, "asked for by the prompt"),
             _ => {
                 if let Some(ms) = word.strip_prefix("mock-step-").and_then(|ms| ms.parse().ok()) {
                     std::thread::sleep(Duration::from_millis(ms));
@@ -94,10 +97,14 @@ fn obey(prompt: &str) {
             }
         }
     }
+    Ok(())
 }
 
 fn gradient(request: &ImageRequest, seed: u64) -> Frame {
     let (width, height) = (request.width_px, request.height_px);
+    if request.prompt.contains("mock-black") {
+        return Frame::new(width as u32, height as u32, vec![0; width * height * 3]);
+    }
     let shade = request
         .prompt
         .bytes()

@@ -13,7 +13,6 @@ use super::jobs::parse_one;
 use super::lease::Hold;
 use super::protocol::Run;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::fetch::LocalPaths;
 use crate::job::{Fetched, Job, JobSpec, Local, Work, references};
 use crate::outcome::Status;
 use crate::queue::{Claim, Lease, Next, Trouble, Wish};
@@ -234,7 +233,7 @@ async fn fetch(drain: &Rc<Drain>, taken: &mut Taken) -> Result<Option<Fetched>> 
 async fn fetch_one(drain: &Drain, field: &str, source: &str, until: Instant) -> Result<Local> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match drain.fetcher.fetch(field, source, LocalPaths::Refused).await {
+        match drain.fetcher.fetch(field, source).await {
             Ok(here) => {
                 return Ok(Local {
                     path: here.path,
