@@ -37,6 +37,15 @@ _ourvidz() {
             ourvidz,models)
                 cmd="ourvidz__subcmd__models"
                 ;;
+            ourvidz,queue)
+                cmd="ourvidz__subcmd__queue"
+                ;;
+            ourvidz,queue-drain)
+                cmd="ourvidz__subcmd__queue__subcmd__drain"
+                ;;
+            ourvidz,worker)
+                cmd="ourvidz__subcmd__worker"
+                ;;
             ourvidz__subcmd__help,bench)
                 cmd="ourvidz__subcmd__help__subcmd__bench"
                 ;;
@@ -58,6 +67,15 @@ _ourvidz() {
             ourvidz__subcmd__help,models)
                 cmd="ourvidz__subcmd__help__subcmd__models"
                 ;;
+            ourvidz__subcmd__help,queue)
+                cmd="ourvidz__subcmd__help__subcmd__queue"
+                ;;
+            ourvidz__subcmd__help,queue-drain)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__drain"
+                ;;
+            ourvidz__subcmd__help,worker)
+                cmd="ourvidz__subcmd__help__subcmd__worker"
+                ;;
             ourvidz__subcmd__help__subcmd__models,inspect)
                 cmd="ourvidz__subcmd__help__subcmd__models__subcmd__inspect"
                 ;;
@@ -66,6 +84,24 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__help__subcmd__models,verify)
                 cmd="ourvidz__subcmd__help__subcmd__models__subcmd__verify"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,add)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__add"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,cancel)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__cancel"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,deliver)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__deliver"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,purge)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__purge"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,retry)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__retry"
+                ;;
+            ourvidz__subcmd__help__subcmd__queue,status)
+                cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__status"
                 ;;
             ourvidz__subcmd__models,help)
                 cmd="ourvidz__subcmd__models__subcmd__help"
@@ -91,6 +127,48 @@ _ourvidz() {
             ourvidz__subcmd__models__subcmd__help,verify)
                 cmd="ourvidz__subcmd__models__subcmd__help__subcmd__verify"
                 ;;
+            ourvidz__subcmd__queue,add)
+                cmd="ourvidz__subcmd__queue__subcmd__add"
+                ;;
+            ourvidz__subcmd__queue,cancel)
+                cmd="ourvidz__subcmd__queue__subcmd__cancel"
+                ;;
+            ourvidz__subcmd__queue,deliver)
+                cmd="ourvidz__subcmd__queue__subcmd__deliver"
+                ;;
+            ourvidz__subcmd__queue,help)
+                cmd="ourvidz__subcmd__queue__subcmd__help"
+                ;;
+            ourvidz__subcmd__queue,purge)
+                cmd="ourvidz__subcmd__queue__subcmd__purge"
+                ;;
+            ourvidz__subcmd__queue,retry)
+                cmd="ourvidz__subcmd__queue__subcmd__retry"
+                ;;
+            ourvidz__subcmd__queue,status)
+                cmd="ourvidz__subcmd__queue__subcmd__status"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,add)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__add"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,cancel)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__cancel"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,deliver)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__deliver"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,help)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__help"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,purge)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__purge"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,retry)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__retry"
+                ;;
+            ourvidz__subcmd__queue__subcmd__help,status)
+                cmd="ourvidz__subcmd__queue__subcmd__help__subcmd__status"
+                ;;
             *)
                 ;;
         esac
@@ -98,7 +176,7 @@ _ourvidz() {
 
     case "${cmd}" in
         ourvidz)
-            opts="-h -V --help --version generate enhance models doctor bench completions help"
+            opts="-h -V --help --version generate enhance queue-drain queue worker models doctor bench completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -470,7 +548,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help)
-            opts="generate enhance models doctor bench completions help"
+            opts="generate enhance queue-drain queue worker models doctor bench completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -623,6 +701,132 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ourvidz__subcmd__help__subcmd__queue)
+            opts="add status retry cancel purge deliver"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__deliver)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__purge)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__queue__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__worker)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ourvidz__subcmd__models)
             opts="-h --help list verify inspect help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -759,6 +963,332 @@ _ourvidz() {
                     return 0
                     ;;
                 --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue)
+            opts="-h --help add status retry cancel purge deliver help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__drain)
+            opts="-v -h --queues --max-jobs --max-seconds --watch --job-timeout --retry-timeouts --max-attempts --allow-local-references --keep-done --dry-run --lease --heartbeat --list-end --force --storage --callback-url --callback-format --metrics --models --device --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --queues)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --job-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-attempts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-done)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --heartbeat)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --list-end)
+                    COMPREPLY=($(compgen -W "left right" -- "${cur}"))
+                    return 0
+                    ;;
+                --storage)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --callback-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --callback-format)
+                    COMPREPLY=($(compgen -W "standard workspace" -- "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__add)
+            opts="-h --queue --models --device --force --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --queue)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__cancel)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__deliver)
+            opts="-h --now --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help)
+            opts="add status retry cancel purge deliver help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__deliver)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__purge)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__purge)
+            opts="-h --done --older-than --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__retry)
+            opts="-h --all-dead --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__queue__subcmd__status)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__worker)
+            opts="-h --models --device --name --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -28,6 +28,9 @@ complete -c ourvidz -n "__fish_ourvidz_needs_command" -s h -l help -d 'Print hel
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -s V -l version -d 'Print version'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "queue-drain" -d 'Run the jobs of a queue: a folder or Redis'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "queue" -d 'Fill, look at and tidy a queue'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "worker" -d 'Started by `queue-drain`; speaks JSON lines on stdin and stdout'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "models" -d 'Look at models and at what made a picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
@@ -123,6 +126,67 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l json -d 'Pri
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s v -l verbose -d 'Say more'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l queues -d 'Queues to drain, the most important first [default: sdxl_queue,chat_queue,wan_queue]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l max-jobs -d 'Stop after this many jobs' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l max-seconds -d 'Begin no job after this time; exit 75 if work remains' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l job-timeout -d 'End a job that takes longer [default: 15m]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l max-attempts -d 'Tries of a job that crashes its worker [default: 3]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l keep-done -d 'Keep records of finished jobs this long [default: 7d]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l lease -d 'Time after which the jobs of a silent drain are taken over [default: 60s]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l heartbeat -d 'Time between two signs of life [default: a quarter of --lease]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l list-end -d 'Which end of a plain list holds the oldest item [default: right]' -r -f -a "left\t''
+right\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l storage -d 'Where assets go: a folder or s3://BUCKET/PREFIX [default: assets/ in the queue folder]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l callback-url -d 'Where outcomes are POSTed' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l callback-format -d 'Shape of callbacks [default: standard]' -r -f -a "standard\t''
+workspace\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l metrics -d 'Write numbers for Prometheus to this file' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l device -d 'cpu, cuda, cuda:N or auto; several with commas, one worker each [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l watch -d 'Wait for more when the queue is empty'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l retry-timeouts -d 'Try a job again that ran over its time'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l allow-local-references -d 'Let jobs name files of this machine as references'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l dry-run -d 'List what would be claimed, in order, and touch nothing'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l force -d 'Use a Redis that may evict keys'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -s v -l verbose -d 'Say more; twice: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "retry" -d 'Bring dead jobs back'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "cancel" -d 'Stop jobs, waiting or running'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "purge" -d 'Forget records of finished jobs'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "deliver" -d 'Send the callbacks that are due, and render nothing'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l queue -d 'A folder (made if needed), or redis://… or rediss://…' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l force -d 'Use a Redis that may evict keys'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -l all-dead -d 'Every dead job'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -l older-than -d 'Only those older than this' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -l done -d 'Records of finished jobs'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -l now -d 'Send everything now, whatever its time'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "retry" -d 'Bring dead jobs back'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "cancel" -d 'Stop jobs, waiting or running'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "purge" -d 'Forget records of finished jobs'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "deliver" -d 'Send the callbacks that are due, and render nothing'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l name -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "list" -d 'List models, where they are, and which job type uses which'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
@@ -167,13 +231,22 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l quiet -d 'Say 
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s v -l verbose -d 'Say more'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "models" -d 'Look at models and at what made a picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance models doctor bench completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "queue-drain" -d 'Run the jobs of a queue: a folder or Redis'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "queue" -d 'Fill, look at and tidy a queue'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "worker" -d 'Started by `queue-drain`; speaks JSON lines on stdin and stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "retry" -d 'Bring dead jobs back'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "cancel" -d 'Stop jobs, waiting or running'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "purge" -d 'Forget records of finished jobs'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "deliver" -d 'Send the callbacks that are due, and render nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "list" -d 'List models, where they are, and which job type uses which'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'

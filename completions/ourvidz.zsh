@@ -120,6 +120,160 @@ _arguments "${_arguments_options[@]}" : \
 '*::input -- The prompt; or a .txt file with one prompt a line, or - for stdin with the same:_default' \
 && ret=0
 ;;
+(queue-drain)
+_arguments "${_arguments_options[@]}" : \
+'--queues=[Queues to drain, the most important first \[default\: sdxl_queue,chat_queue,wan_queue\]]:NAMES:_default' \
+'--max-jobs=[Stop after this many jobs]:N:_default' \
+'--max-seconds=[Begin no job after this time; exit 75 if work remains]:TIME:_default' \
+'--job-timeout=[End a job that takes longer \[default\: 15m\]]:TIME:_default' \
+'--max-attempts=[Tries of a job that crashes its worker \[default\: 3\]]:N:_default' \
+'--keep-done=[Keep records of finished jobs this long \[default\: 7d\]]:TIME:_default' \
+'--lease=[Time after which the jobs of a silent drain are taken over \[default\: 60s\]]:TIME:_default' \
+'--heartbeat=[Time between two signs of life \[default\: a quarter of --lease\]]:TIME:_default' \
+'--list-end=[Which end of a plain list holds the oldest item \[default\: right\]]:END:(left right)' \
+'--storage=[Where assets go\: a folder or s3\://BUCKET/PREFIX \[default\: assets/ in the queue folder\]]:FOLDER|URL:_default' \
+'--callback-url=[Where outcomes are POSTed]:URL:_default' \
+'--callback-format=[Shape of callbacks \[default\: standard\]]:FORMAT:(standard workspace)' \
+'--metrics=[Write numbers for Prometheus to this file]:FILE:_files' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto; several with commas, one worker each \[default\: auto\]]:DEVICES:_default' \
+'--watch[Wait for more when the queue is empty]' \
+'--retry-timeouts[Try a job again that ran over its time]' \
+'--allow-local-references[Let jobs name files of this machine as references]' \
+'--dry-run[List what would be claimed, in order, and touch nothing]' \
+'--force[Use a Redis that may evict keys]' \
+'--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more; twice\: everything, prompts included]' \
+'*--verbose[Say more; twice\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'::queue -- A folder, or redis\://… or rediss\://… \[default\: queue/ in the data folder\]:_default' \
+&& ret=0
+;;
+(queue)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_ourvidz__subcmd__queue_commands" \
+"*::: :->queue" \
+&& ret=0
+
+    case $state in
+    (queue)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-queue-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+'--queue=[A folder (made if needed), or redis\://… or rediss\://…]:QUEUE:_default' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--force[Use a Redis that may evict keys]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::specs -- Spec files; - reads stdin:_default' \
+&& ret=0
+;;
+(status)
+_arguments "${_arguments_options[@]}" : \
+'--json[Print JSON]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'::queue:_default' \
+&& ret=0
+;;
+(retry)
+_arguments "${_arguments_options[@]}" : \
+'--all-dead[Every dead job]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::words -- QUEUE, if it is a folder or an address, and ids:_default' \
+&& ret=0
+;;
+(cancel)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::words -- QUEUE, if it is a folder or an address, and ids:_default' \
+&& ret=0
+;;
+(purge)
+_arguments "${_arguments_options[@]}" : \
+'--older-than=[Only those older than this]:TIME:_default' \
+'--done[Records of finished jobs]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'::queue:_default' \
+&& ret=0
+;;
+(deliver)
+_arguments "${_arguments_options[@]}" : \
+'--now[Send everything now, whatever its time]' \
+'--json[Print one JSON object a line on stdout]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'::queue:_default' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__queue__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-queue-help-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(status)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(retry)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(cancel)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(purge)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(deliver)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
+;;
+(worker)
+_arguments "${_arguments_options[@]}" : \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--name=[]:NAME:_default' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (models)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -258,6 +412,54 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(queue-drain)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(queue)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__help__subcmd__queue_commands" \
+"*::: :->queue" \
+&& ret=0
+
+    case $state in
+    (queue)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-help-queue-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(status)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(retry)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(cancel)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(purge)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(deliver)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(worker)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (models)
 _arguments "${_arguments_options[@]}" : \
 ":: :_ourvidz__subcmd__help__subcmd__models_commands" \
@@ -316,6 +518,9 @@ _ourvidz_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
 'enhance:Turn short prompts into richer ones' \
+'queue-drain:Run the jobs of a queue\: a folder or Redis' \
+'queue:Fill, look at and tidy a queue' \
+'worker:Started by \`queue-drain\`; speaks JSON lines on stdin and stdout' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
@@ -354,6 +559,9 @@ _ourvidz__subcmd__help_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
 'enhance:Turn short prompts into richer ones' \
+'queue-drain:Run the jobs of a queue\: a folder or Redis' \
+'queue:Fill, look at and tidy a queue' \
+'worker:Started by \`queue-drain\`; speaks JSON lines on stdin and stdout' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
@@ -416,6 +624,58 @@ _ourvidz__subcmd__help__subcmd__models__subcmd__verify_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help models verify commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue_commands() {
+    local commands; commands=(
+'add:Check specs as \`generate\` does and enqueue them; prints one id a line' \
+'status:Show what waits, runs, failed and was not delivered, and how long it will take' \
+'retry:Bring dead jobs back' \
+'cancel:Stop jobs, waiting or running' \
+'purge:Forget records of finished jobs' \
+'deliver:Send the callbacks that are due, and render nothing' \
+    )
+    _describe -t commands 'ourvidz help queue commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__add_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue add commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__cancel_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__cancel_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue cancel commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__deliver_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__deliver_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue deliver commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__purge_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__purge_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue purge commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__retry_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__retry_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue retry commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue__subcmd__status_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue status commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__queue-drain_commands] )) ||
+_ourvidz__subcmd__help__subcmd__queue-drain_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help queue-drain commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__worker_commands] )) ||
+_ourvidz__subcmd__help__subcmd__worker_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help worker commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__models_commands] )) ||
 _ourvidz__subcmd__models_commands() {
     local commands; commands=(
@@ -470,6 +730,107 @@ _ourvidz__subcmd__models__subcmd__list_commands() {
 _ourvidz__subcmd__models__subcmd__verify_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz models verify commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue_commands] )) ||
+_ourvidz__subcmd__queue_commands() {
+    local commands; commands=(
+'add:Check specs as \`generate\` does and enqueue them; prints one id a line' \
+'status:Show what waits, runs, failed and was not delivered, and how long it will take' \
+'retry:Bring dead jobs back' \
+'cancel:Stop jobs, waiting or running' \
+'purge:Forget records of finished jobs' \
+'deliver:Send the callbacks that are due, and render nothing' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz queue commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__add_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue add commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__cancel_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__cancel_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue cancel commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__deliver_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__deliver_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue deliver commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help_commands() {
+    local commands; commands=(
+'add:Check specs as \`generate\` does and enqueue them; prints one id a line' \
+'status:Show what waits, runs, failed and was not delivered, and how long it will take' \
+'retry:Bring dead jobs back' \
+'cancel:Stop jobs, waiting or running' \
+'purge:Forget records of finished jobs' \
+'deliver:Send the callbacks that are due, and render nothing' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz queue help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__add_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help add commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__cancel_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__cancel_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help cancel commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__deliver_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__deliver_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help deliver commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__help_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__purge_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__purge_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help purge commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__retry_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__retry_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help retry commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__help__subcmd__status_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__help__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue help status commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__purge_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__purge_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue purge commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__retry_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__retry_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue retry commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue__subcmd__status_commands] )) ||
+_ourvidz__subcmd__queue__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue status commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__queue-drain_commands] )) ||
+_ourvidz__subcmd__queue-drain_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz queue-drain commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__worker_commands] )) ||
+_ourvidz__subcmd__worker_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz worker commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_ourvidz" ]; then
