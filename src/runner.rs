@@ -429,6 +429,8 @@ mod tests {
         let mut runner = Runner {
             loader: Loader::holding(job.model.clone().expect("flat"), Ability::Image, loaded),
             counters: TokenCounters::default(),
+            thumbnails: false,
+            queues: None,
             settings: Arc::new(settings),
             registry: Registry::shipped().expect("the shipped models"),
         };

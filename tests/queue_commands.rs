@@ -152,7 +152,7 @@ fn dead_jobs_come_back_one_by_one_or_all() {
     );
     let all = shop.queue(&["retry", "q", "--all-dead"]).exits(0);
     assert_eq!(all.stdout.lines().count(), 2);
-    shop.queue(&["retry", "q"]).exits(2);
+    shop.queue(&["retry", "q"]).exits(2).says(&["no job is named"]);
 }
 
 #[test]

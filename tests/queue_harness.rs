@@ -122,7 +122,11 @@ impl Shop {
         let done: BTreeSet<String> = self
             .names("done")
             .iter()
-            .filter_map(|n| n.strip_suffix(".json").map(String::from))
+            .filter_map(|n| {
+                n.strip_suffix(".json")
+                    .filter(|n| !n.contains('.'))
+                    .map(String::from)
+            })
             .collect();
         assert_eq!(
             &done,
@@ -276,10 +280,9 @@ impl Receiver {
     pub fn outcomes(&self) -> BTreeMap<String, Vec<Told>> {
         let mut outcomes: BTreeMap<String, Vec<Told>> = BTreeMap::new();
         for told in self.all().into_iter().filter(Told::is_outcome) {
-            outcomes
-                .entry(told.json()["job_id"].as_str().unwrap().into())
-                .or_default()
-                .push(told);
+            let body = told.json();
+            let id = body["job_id"].as_str().or(body["jobId"].as_str());
+            outcomes.entry(id.unwrap().into()).or_default().push(told);
         }
         outcomes
     }

@@ -34,7 +34,7 @@ const ALIVE: Duration = Duration::from_secs(5);
 pub fn run(args: &cli::Worker) -> Result<u8> {
     end_with_supervisor();
     point("worker:begun");
-    let voice = Voice::default();
+    let voice = Voice;
     let (mut runner, device) = match open(args) {
         Ok(opened) => opened,
         Err(error) => {
@@ -46,7 +46,7 @@ pub fn run(args: &cli::Worker) -> Result<u8> {
     };
     let current = Arc::new(Mutex::new(None));
     let orders = listen(current.clone())?;
-    live(voice.clone())?;
+    live(voice)?;
     voice.say(&Message::Ready {
         pid: std::process::id(),
         device,
@@ -152,7 +152,7 @@ fn live(voice: Voice) -> Result<()> {
 }
 
 /// Stdout, one message a line, from any thread.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy)]
 struct Voice;
 
 impl Voice {
@@ -172,7 +172,7 @@ impl Events for Voice {
 /// Runs one job, whatever is wrong with it.
 fn one(runner: &mut Runner, order: &Run, voice: &Voice, stop: &Stop) -> Outcome {
     match settle(runner, order) {
-        Ok(job) => runner.run(&job, &order.staging, &mut voice.clone(), stop),
+        Ok(job) => runner.run(&job, &order.staging, &mut { *voice }, stop),
         Err(error) => refused(order, &error),
     }
 }

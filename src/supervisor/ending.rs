@@ -61,7 +61,8 @@ impl Ending {
     /// Ends the drain because of an error that is no job's own, and logs it.
     pub fn fault(&self, error: &anyhow::Error) {
         let kind = kind_of(error);
-        tracing::error!(code = kind.code(), "{}", crate::progress::error_line(error));
+        let hint = crate::error::hint_of(error).map(|hint| format!("; hint: {hint}"));
+        tracing::error!(code = kind.code(), "{error:#}{}", hint.unwrap_or_default());
         self.faults.borrow_mut().push(kind);
         self.set(Cause::Fault(kind));
     }

@@ -57,6 +57,11 @@ pub async fn retry(args: &QueueRetry) -> Result<u8> {
             );
         }
         true => queue.dead_ids().await?,
+        false if ids.is_empty() => {
+            return Err(Error::new(ErrorKind::Usage, "no job is named")
+                .hint("add the ids of the dead jobs, or --all-dead")
+                .into());
+        }
         false => ids.to_vec(),
     };
     let mut failures = Vec::new();
