@@ -63,7 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("enhance", &["pipelines"]),
     ("memory", &[]),
-    ("queue", &["outbox", "outcome"]),
+    ("queue", &["outbox", "outcome", "net"]),
     ("outbox", &["outcome", "net"]),
     ("store", &["outcome", "media", "net"]),
     ("fetch", &["media", "net"]),

@@ -20,13 +20,13 @@ use anyhow::Result;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::fail;
 use crate::outbox::envelope::{Counts, Envelope, OutboxStore};
 
 mod folder;
 mod order;
 mod place;
 mod record;
+mod redis;
 mod times;
 
 #[cfg(test)]
@@ -35,6 +35,7 @@ mod testing;
 pub use folder::FolderQueue;
 pub use place::Place;
 pub use record::{Event, Record, Running, StoredAsset};
+pub use redis::RedisQueue;
 
 /// Bytes of a spec that are read. One more than a spec may have, so that its parser can say that it
 /// is too large.
@@ -141,6 +142,7 @@ pub enum Trouble {
 #[derive(Debug, Clone)]
 enum Token {
     Folder { name: String, serial: u64 },
+    Redis(redis::Mark),
 }
 
 /// Whether a claim is still ours.
@@ -362,6 +364,6 @@ impl Claim {
 pub async fn open(place: &Place, access: Access, options: Options) -> Result<Arc<dyn Queue>> {
     match place {
         Place::Folder(root) => Ok(Arc::new(FolderQueue::open(root, access, options).await?)),
-        Place::Redis(_) => fail!(NotBuilt, "queue `{place}`: Redis is not in this build yet"),
+        Place::Redis(_) => Ok(Arc::new(RedisQueue::open(place, access, options).await?)),
     }
 }

@@ -181,15 +181,15 @@ async fn deliver(queue: &dyn Queue, log: &Path) {
     }
 }
 
-/// Runs one of this binary's tests in a process of its own, which may be killed at a point; whether it
-/// came to its end.
-pub fn in_process(test: &str, variables: &[(&str, &str)]) -> bool {
-    let status = process(test, variables).status().unwrap();
+/// Runs a process that may be killed at a point; whether it came to its end.
+pub fn ended(process: &mut std::process::Command) -> bool {
+    let status = process.status().unwrap();
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
-    assert!(status.success() || killed, "{test}: {status}");
+    assert!(status.success() || killed, "{process:?}: {status}");
     status.success()
 }
 
+/// One of this binary's tests as a process of its own.
 pub fn process(test: &str, variables: &[(&str, &str)]) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command

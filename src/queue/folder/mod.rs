@@ -259,7 +259,9 @@ impl Folder {
 
     /// What a claim stands for, `None` if it has ended.
     fn held_by(&self, claim: &Claim) -> Option<(String, Arc<Mutex<Held>>)> {
-        let Token::Folder { name, serial } = &claim.token;
+        let Token::Folder { name, serial } = &claim.token else {
+            return None;
+        };
         let held = self.held().get(name)?.clone();
         let ours = lock(&held).serial == *serial;
         ours.then(|| (name.clone(), held))

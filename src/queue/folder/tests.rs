@@ -555,11 +555,11 @@ fn a_kill_between_any_two_steps_loses_nothing_and_tells_nothing_twice_over() {
         let at = format!("{name}:{}", [1, 7, 20][turn % 3]);
         let folder = ("OURVIDZ_TEST_FOLDER_DRAIN", root);
         let mut crashes = 0;
-        while crashes < 2 && !in_process(DRAIN, &[folder, ("OURVIDZ_KILL_AT", &at)]) {
+        while crashes < 2 && !ended(&mut process(DRAIN, &[folder, ("OURVIDZ_KILL_AT", &at)])) {
             crashes += 1;
             killed.insert(name);
         }
-        assert!(in_process(DRAIN, &[folder]));
+        assert!(ended(&mut process(DRAIN, &[folder])));
         check(&place, crashes);
     }
     assert!(killed.len() >= 17, "{killed:?}");
