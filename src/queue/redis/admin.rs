@@ -5,7 +5,7 @@ use redis::streams::{StreamPendingCountReply, StreamRangeReply};
 
 use super::entry::Entry;
 use super::keys::Keys;
-use super::scripts::Script;
+use super::scripts::{Script, script_arguments};
 use super::server::GROUP;
 use super::{RedisQueue, to_json};
 use crate::fail;
@@ -15,7 +15,6 @@ use crate::outbox::envelope::OutboxStore;
 use crate::queue::{
     Added, Cancel, Format, Found, NewJob, QueueName, Record, Retry, Running, Snapshot, State,
 };
-use crate::script_arguments;
 
 /// A dead job's entry.
 struct Dead {

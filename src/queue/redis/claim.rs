@@ -7,14 +7,13 @@ use redis::Value;
 
 use super::entry::{Entry, JOB_READ_BYTES};
 use super::keys::Keys;
-use super::scripts::Script;
+use super::scripts::{Script, script_arguments};
 use super::server::GROUP;
-use super::{Mark, RedisQueue, alive, to_json};
+use super::{Mark, RedisQueue, alive};
 use crate::files::points::point;
 use crate::queue::{
     Claim, FAIRNESS_WINDOW, Lease, ListEnd, Next, QueueName, Token, Trouble, Waiting, Wish, order,
 };
-use crate::script_arguments;
 
 /// How many waiting entries are chosen from.
 const WINDOW: usize = 40;
@@ -284,9 +283,4 @@ impl Claim {
             Token::Folder { .. } => None.context("a claim of another queue"),
         }
     }
-}
-
-/// For callers beside: a record as the scripts keep it.
-pub fn record_text(claim: &Claim) -> Result<String> {
-    to_json(&claim.record)
 }

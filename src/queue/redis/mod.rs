@@ -21,7 +21,7 @@ use super::{
 };
 use crate::outbox::envelope::{Envelope, OutboxStore};
 use outbox::RedisOutbox;
-use scripts::Script;
+use scripts::{Script, script_arguments};
 use server::Server;
 
 mod admin;
@@ -180,8 +180,6 @@ impl Queue for RedisQueue {
         Ok(())
     }
 }
-
-use crate::script_arguments;
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).context("a record is plain JSON")

@@ -7,13 +7,12 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::keys::Keys;
-use super::scripts::Script;
+use super::scripts::{Script, script_arguments};
 use super::server::Server;
 use super::{alive, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::{CLAIM_MS, Counts, Envelope, OutboxStore, State, Which, now_ms};
 use crate::queue::QueueName;
-use crate::script_arguments;
 
 /// The outboxes of the three queues as one.
 pub struct RedisOutbox {

@@ -44,10 +44,10 @@ impl Script {
 }
 
 /// Arguments of a script.
-#[macro_export]
 macro_rules! script_arguments {
     ($($argument:expr),* $(,)?) => { vec![$(Vec::<u8>::from($argument)),*] };
 }
+pub(super) use script_arguments;
 
 #[cfg(test)]
 mod tests {

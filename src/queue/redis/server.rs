@@ -114,14 +114,20 @@ impl Server {
                 },
                 Err(error) => error,
             };
-            if error.code() == Some("NOGROUP") {
-                // The server came back without what it had.
-                self.make_groups().await.map_err(|e| self.failure(&e))?;
-            } else if !is_passing(&error) || begun.elapsed() + pause > self.patience {
+            if begun.elapsed() + pause > self.patience {
                 return Err(self.failure(&error).into());
-            } else {
+            }
+            if is_forgotten(&error) {
+                // The server came back without what it had.
+                match self.make_groups().await {
+                    Err(e) if !is_passing(&e) => return Err(self.failure(&e).into()),
+                    _ => {}
+                }
+            } else if is_passing(&error) {
                 *self.connection.lock().await = None;
                 tracing::debug!(queue = self.shown, "redis: {error}; trying again");
+            } else {
+                return Err(self.failure(&error).into());
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -266,6 +272,11 @@ fn is_passing(error: &RedisError) -> bool {
             }
         }
     }
+}
+
+/// Whether the streams that were made at the start are not there any more.
+fn is_forgotten(error: &RedisError) -> bool {
+    error.code() == Some("NOGROUP") || error.to_string().contains("no such key")
 }
 
 fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {

@@ -3,14 +3,12 @@
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::claim::record_text;
-use super::scripts::Script;
+use super::scripts::{Script, script_arguments};
 use super::{RedisQueue, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::Envelope;
 use crate::outcome::Status;
 use crate::queue::{Claim, Lease, Record, Running, Settled, Trouble};
-use crate::script_arguments;
 
 impl RedisQueue {
     /// Renews the lease and stores what is given.
@@ -73,7 +71,7 @@ impl RedisQueue {
             claim.id(),
             claim.id().to_ascii_lowercase(),
             record.spec_sha256.as_deref().unwrap_or("-"),
-            record_text(claim)?,
+            to_json(record)?,
             if conflict { "1" } else { "0" },
             ended.as_millisecond().to_string(),
             envelope.map_or("", |e| &e.webhook_id),
