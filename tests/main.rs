@@ -79,6 +79,9 @@ mod queue_harness;
 /// Kills at every point and at random.
 #[cfg(target_os = "linux")]
 mod queue_kills;
+/// Drains of a real Redis.
+#[cfg(target_os = "linux")]
+mod queue_redis;
 /// Drains with assets in S3.
 mod queue_s3;
 /// The language model end to end.
