@@ -91,7 +91,7 @@ impl OutboxStore for RedisOutbox {
             let now = now_ms();
             let until = match which {
                 Which::Due(now) => now.to_string(),
-                Which::All => "all".into(),
+                Which::All(now) => format!("all {now}"),
             };
             let mut arguments = script_arguments![
                 "claim",

@@ -1,5 +1,5 @@
 -- Callbacks on their way. ARGV[1] says what to do:
---   claim, time in ms ('all' for any), most, consumer, now in ms, until when in ms, dead consumers → envelopes
+--   claim, time in ms ('all T' for any time that was not tried at T or later), most, consumer, now in ms, until when in ms, dead consumers → envelopes
 --   put, id, envelope, time
 --   reschedule, id, envelope, time ('' to try it no more), consumer
 --   remove, id
@@ -20,14 +20,20 @@ end
 if what == 'claim' then
   local til, most, consumer, now, hold = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
   local gone, found = gone_from(7), {}
-  if til == 'all' then til = '+inf' end
+  local since = tonumber(string.match(til, '^all (%d+)$'))
+  if since then til = '+inf' end
+  -- Whoever tries all tries each once.
+  local function fresh(envelope)
+    local tried = since and cjson.decode(envelope).tried_at_ms
+    return type(tried) ~= 'number' or tried < since
+  end
   for _, webhook in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', til)) do
     if #found == most then break end
     local who, limit = sender(webhook)
     local envelope = redis.call('HGET', outbox, webhook)
     if not envelope then
       redis.call('ZREM', due, webhook)
-    elseif not who or gone[who] or limit < now then
+    elseif (not who or gone[who] or limit < now) and fresh(envelope) then
       redis.call('HSET', sending, webhook, consumer .. ' ' .. hold)
       found[#found + 1] = envelope
     end
