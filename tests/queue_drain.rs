@@ -146,8 +146,18 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
         "two",
         &json!([{"id": "p", "prompt": "x"}, {"id": "q", "prompt": "x"}]),
     );
+    shop.raw(
+        "file.json",
+        br#"{"id": "own", "user_id": "ann", "type": "video_fast", "config": {"frames": -1}}"#,
+    );
     shop.job("good", "x");
     shop.drain(&[]).exits(1);
+    assert_eq!(
+        shop.dead("own")["type"],
+        "video_fast",
+        "the producer is told under its own id"
+    );
+    assert!(shop.bench.path("q/assets/ann/own/callback.json").exists());
     for id in ["broken", "long", "nested", "steps", "path", "two"] {
         let record = shop.dead(id);
         assert_eq!(record["outcome"], "failed", "{record}");
@@ -163,7 +173,7 @@ fn refused_jobs_are_dead_at_once_and_told_and_the_others_finish() {
         .collect();
     assert_eq!(
         failed,
-        BTreeSet::from(["broken", "long", "nested", "path", "steps", "two"])
+        BTreeSet::from(["broken", "long", "nested", "own", "path", "steps", "two"])
     );
     assert_eq!(
         outcomes["steps"][0].json()["metadata"]["error"]["code"],

@@ -12,7 +12,7 @@ use super::worker::trust;
 use crate::cli::{Queue as QueueArgs, QueueCommand};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
-use crate::job::{Addresses, Family, Fetched, Job, JobSpec, Request, is_id, job_kind};
+use crate::job::{Addresses, Family, Fetched, Job, JobSpec, Request, is_id, job_kind, labels};
 use crate::queue::{self, Access, Options, Peek, Peeked, Place, Queue, QueueName};
 use crate::registry::Registry;
 use crate::runner::{Runner, metadata};
@@ -123,7 +123,13 @@ impl Known {
 impl Peek for Known {
     fn peek(&self, spec: &[u8]) -> Peeked {
         let Ok(spec) = parse_one(spec, "a queue item") else {
-            return Peeked::default();
+            // Its producer is told under its own id that it is refused.
+            let labels = labels(spec);
+            return Peeked {
+                id: labels.id,
+                job_type: labels.job_type,
+                ..Peeked::default()
+            };
         };
         let kind = job_kind(&spec, &self.registry).ok();
         let model = spec
@@ -255,6 +261,8 @@ mod tests {
         assert_eq!(peeked.affinity.as_deref(), Some("micro-wan"));
         let peeked = known.peek(b"prompt: x");
         assert_eq!((peeked.id, peeked.queue), (None, Some(QueueName::Sdxl)));
+        let peeked = known.peek(br#"[{"jobId": "b", "config": {"steps": 999}}]"#);
+        assert_eq!((peeked.id.as_deref(), peeked.queue), (Some("b"), None));
         for broken in [
             &b"{"[..],
             b"",

@@ -29,7 +29,7 @@ pub use inputs::{Addresses, Fetched, Input, Local, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
 pub use messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use origin::{Origin, Trust};
-pub use parse::{MAX_SPEC_BYTES, parse};
+pub use parse::{MAX_SPEC_BYTES, labels, parse};
 pub use resolve::{CountTokens, Request, job_kind, resolve};
 
 /// A job as asked for. `None` means: not said, use the default.

@@ -50,6 +50,46 @@ fn read(bytes: &[u8], name: &str, origin: Origin) -> Result<Vec<JobSpec>, Fault>
     Ok(jobs)
 }
 
+/// What a spec calls itself and where its outcome goes, whether or not the rest of it is valid: a
+/// spec with id, type, user and callback address alone, as far as they can be read.
+pub fn labels(bytes: &[u8]) -> JobSpec {
+    let documents = text_of(bytes).and_then(|text| documents(text, ""));
+    let Some(entries) = documents.ok().and_then(only_map) else {
+        return JobSpec::default();
+    };
+    let text = |name: &str| {
+        let field = FIELDS.iter().find(|field| field.name == name)?;
+        entries.iter().find_map(|entry| match &entry.node.value {
+            Value::Text(text) if field.names().any(|n| n == entry.key) => Some(text.clone()),
+            _ => None,
+        })
+    };
+    JobSpec {
+        id: text("id").filter(|id| fields::is_id(id)),
+        job_type: text("type").filter(|name| kinds::find(name).is_some()),
+        user_id: text("user_id"),
+        callback_url: text("callback_url"),
+        ..JobSpec::default()
+    }
+}
+
+/// The one map of a queue item, in an array or in an array's JSON text too.
+fn only_map(mut documents: Vec<Node>) -> Option<Vec<Entry>> {
+    let node = documents.pop().filter(|_| documents.is_empty())?;
+    match node.value {
+        Value::Map(entries) => Some(entries),
+        Value::List(mut items) => match items.pop().filter(|_| items.is_empty())?.value {
+            Value::Map(entries) => Some(entries),
+            Value::Text(text) => match json_text(&text).ok()?.pop()?.value {
+                Value::Map(entries) => Some(entries),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn text_of(bytes: &[u8]) -> Result<&str, Fault> {
     if bytes.len() > MAX_SPEC_BYTES {
         let message = format!("is {} bytes long; at most {MAX_SPEC_BYTES} are read", bytes.len());

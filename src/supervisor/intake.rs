@@ -13,7 +13,7 @@ use super::jobs::parse_one;
 use super::lease::Hold;
 use super::protocol::Run;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Fetched, Job, JobSpec, Local, Work, references};
+use crate::job::{Fetched, Job, JobSpec, Local, Work, labels, references};
 use crate::outcome::Status;
 use crate::queue::{Claim, Lease, Next, Trouble, Wish};
 
@@ -123,14 +123,12 @@ pub async fn admit(drain: &Rc<Drain>, claim: Claim, worker: &str, device: &str) 
 /// Why the job is refused. `None` when it was handed back instead.
 async fn settle_job(drain: &Rc<Drain>, taken: &mut Taken) -> Result<Option<(Job, Fetched)>> {
     let id = taken.claim.id().to_string();
-    match &taken.claim.trouble {
-        // What is known of the producer's wish is told even so.
-        Some(trouble) => {
-            taken.spec = parse_one(&taken.claim.spec, &id).unwrap_or_default();
-            return Err(error_of(trouble, &id));
-        }
-        None => taken.spec = parse_one(&taken.claim.spec, &id)?,
+    // What is known of the producer's wish is told even when the rest is refused.
+    taken.spec = labels(&taken.claim.spec);
+    if let Some(trouble) = &taken.claim.trouble {
+        return Err(error_of(trouble, &id));
     }
+    taken.spec = parse_one(&taken.claim.spec, &id)?;
     taken.claim.record.job_type = taken.spec.job_type.clone();
     let Some(fetched) = fetch(drain, taken).await? else {
         return Ok(None);

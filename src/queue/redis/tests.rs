@@ -119,7 +119,7 @@ async fn a_job_goes_from_the_stream_to_done_with_its_callback() {
     assert_eq!(redis.ask::<usize>(&["XLEN", STREAM]).await, 0);
     assert_eq!(queue.recent(9).await.unwrap(), [claim.record.clone()]);
     assert_eq!(
-        queue.outbox().claim(Which::All, 9).await.unwrap(),
+        queue.outbox().claim(Which::All(u64::MAX), 9).await.unwrap(),
         [envelope.clone()]
     );
     // The answer may get lost: the same again is the same.
@@ -414,17 +414,23 @@ async fn callbacks_go_to_one_sender_at_a_time() {
     let (one, two) = (one.outbox(), two.outbox());
     let mut held = one.claim(Which::Due(now_ms()), 1).await.unwrap();
     assert_eq!(held.len(), 1);
-    assert_eq!(two.claim(Which::All, 9).await.unwrap(), [envelopes[1].clone()]);
-    assert!(one.claim(Which::All, 9).await.unwrap().is_empty());
+    assert_eq!(
+        two.claim(Which::All(u64::MAX), 9).await.unwrap(),
+        [envelopes[1].clone()]
+    );
+    assert!(one.claim(Which::All(u64::MAX), 9).await.unwrap().is_empty());
     two.release(&envelopes[1].webhook_id).await.unwrap();
-    assert_eq!(one.claim(Which::All, 9).await.unwrap(), [envelopes[1].clone()]);
+    assert_eq!(
+        one.claim(Which::All(u64::MAX), 9).await.unwrap(),
+        [envelopes[1].clone()]
+    );
 
     let mut tried = held.remove(0);
     tried.attempt = 1;
     tried.next_at_ms = now_ms() + 60_000;
     one.reschedule(&tried).await.unwrap();
     assert!(two.claim(Which::Due(now_ms()), 9).await.unwrap().is_empty());
-    assert_eq!(two.claim(Which::All, 9).await.unwrap(), [tried.clone()]);
+    assert_eq!(two.claim(Which::All(u64::MAX), 9).await.unwrap(), [tried.clone()]);
     for state in [
         crate::outbox::envelope::State::GivenUp,
         crate::outbox::envelope::State::Gone,
@@ -433,7 +439,7 @@ async fn callbacks_go_to_one_sender_at_a_time() {
         two.reschedule(&tried).await.unwrap();
         let wanted = usize::from(state == crate::outbox::envelope::State::GivenUp);
         assert!(two.claim(Which::Due(u64::MAX / 4), 9).await.unwrap().is_empty());
-        assert_eq!(two.claim(Which::All, 9).await.unwrap().len(), wanted);
+        assert_eq!(two.claim(Which::All(u64::MAX), 9).await.unwrap().len(), wanted);
     }
     one.remove(&envelopes[1].webhook_id).await.unwrap();
     let counts = two.counts().await.unwrap();
