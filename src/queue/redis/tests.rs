@@ -120,7 +120,7 @@ async fn a_job_goes_from_the_stream_to_done_with_its_callback() {
     assert_eq!(queue.recent(9).await.unwrap(), [claim.record.clone()]);
     assert_eq!(
         queue.outbox().claim(Which::All(u64::MAX), 9).await.unwrap(),
-        [envelope.clone()]
+        std::slice::from_ref(&envelope)
     );
     // The answer may get lost: the same again is the same.
     assert_eq!(queue.settle(&claim, Some(&envelope)).await.unwrap(), Settled::Yes);
@@ -315,7 +315,7 @@ async fn a_dead_job_is_tried_again_under_its_id_even_a_made_one() {
     queue.settle(&claim, Some(&first)).await.unwrap();
     let dead: Vec<Vec<redis::Value>> = redis.ask(&["XRANGE", &format!("{STREAM}:dead"), "-", "+"]).await;
     assert_eq!(dead.len(), 1);
-    assert_eq!(queue.dead_ids().await.unwrap(), [id.clone()]);
+    assert_eq!(queue.dead_ids().await.unwrap(), std::slice::from_ref(&id));
     assert_eq!(queue.retry(&id).await.unwrap(), Retry::Waiting);
     assert_eq!(queue.retry(&id).await.unwrap(), Retry::Waiting);
     assert_eq!(queue.retry("x").await.unwrap(), Retry::NotDead(None));
@@ -362,7 +362,7 @@ async fn cancelling_takes_a_waiting_job_and_asks_for_a_running_one() {
 async fn nobody_waits_behind_more_than_twenty_younger_ones_among_several_drains() {
     let redis = Redis::start(&[]);
     let queue = redis.open("d").await;
-    let model = |n: usize| if n % 3 == 0 { "rare" } else { "usual" };
+    let model = |n: usize| if n.is_multiple_of(3) { "rare" } else { "usual" };
     for n in 0..60 {
         let text = format!(r#"{{"id": "j{n:02}", "type": "image", "model": "{}"}}"#, model(n));
         let _: String = redis.ask(&["XADD", STREAM, "*", "job", &text]).await;
