@@ -325,6 +325,8 @@ fn a_server_that_restarts_while_jobs_run_loses_none() {
         server.restart();
     }
     assert_eq!(working.wait().unwrap().code(), Some(0));
+    // An answer that a restart swallowed leaves its job to the next drain.
+    assert_eq!(drain(&shop, &server.url(), &[]).status().unwrap().code(), Some(0));
     let mut expected = ids(0..20);
     expected.insert("slow".into());
     all_is_well(&shop, &server, &expected, 3);
