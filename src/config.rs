@@ -300,6 +300,15 @@ fn escaped(c: char) -> Vec<char> {
     }
 }
 
+/// A path as people write it: `~` is the home folder.
+pub fn at_home(path: &str) -> PathBuf {
+    match (path.strip_prefix('~'), directories::BaseDirs::new()) {
+        (Some(""), Some(user)) => user.home_dir().into(),
+        (Some(rest), Some(user)) if rest.starts_with(['/', '\\']) => user.home_dir().join(&rest[1..]),
+        _ => path.into(),
+    }
+}
+
 /// The known name that was probably meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(64).collect();

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::config::{Section, Settings, TomlFile, dtype_name, nearest, shown};
+use crate::config::{Section, Settings, TomlFile, at_home, dtype_name, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 
 mod from_path;
+mod identify;
 
 /// The models.toml in the binary; it lies under whichever file is found.
 pub const SHIPPED: &str = include_str!("../models.toml");
@@ -198,9 +199,9 @@ impl Registry {
             model.check_files()?;
             return Ok(model.clone());
         }
-        let path = Path::new(name_or_path);
+        let path = at_home(name_or_path);
         if path.exists() {
-            return ModelSpec::from_path(path, None);
+            return ModelSpec::from_path(&path, None);
         }
         let known = self.models.keys().map(String::as_str);
         let near = match nearest(name_or_path, known.clone()) {
@@ -367,10 +368,10 @@ fn read_source(entry: &Section<'_, '_>, base: &Path) -> Result<Source> {
         return Err(entry.wrong("config_from", "goes with `file` only").into());
     }
     match (path, file, entry.bool("embedded")?.unwrap_or(false)) {
-        (Some(path), None, false) => Ok(Source::Folder(base.join(path))),
+        (Some(path), None, false) => Ok(Source::Folder(base.join(at_home(&path)))),
         (None, Some(file), false) => Ok(Source::SingleFile {
-            path: base.join(file),
-            config_from: config_from.map(|c| base.join(c)),
+            path: base.join(at_home(&file)),
+            config_from: config_from.map(|c| base.join(at_home(&c))),
         }),
         (None, None, true) => Ok(Source::Embedded),
         _ => Err(entry

@@ -223,14 +223,12 @@ fn a_call_hidden_behind_good_tensors_is_refused() {
 
 #[test]
 fn opcodes_outside_tensor_data_are_refused_by_name() {
-    // INST, OBJ, NEWOBJ, EXT1, STACK_GLOBAL, PERSID, REDUCE_EX's relatives and text integers.
-    for opcode in [
-        b'i', b'o', 0x81, 0x82, 0x92, 0x93, b'P', b'I', b'S', b'0', b'e', b'G',
-    ] {
+    // INST, OBJ, NEWOBJ, EXT1, NEWOBJ_EX, PERSID and what only texts of protocol 0 have.
+    for opcode in [b'i', b'o', 0x81, 0x82, 0x92, b'P', b'I', b'S', b'0'] {
         let message = refusal(vec![0x80, 2, b'}', opcode, b'.']);
         assert!(message.contains(&format!("(0x{opcode:02x})")), "{message}");
     }
-    assert!(refusal(vec![0x80, 4, b'}', b'.']).contains("protocol 4"));
+    assert!(refusal(vec![0x80, 6, b'}', b'.']).contains("protocol 6"));
 }
 
 #[test]
@@ -238,7 +236,7 @@ fn dictionaries_of_other_things_are_refused() {
     let mut program = b"\x80\x02}(".to_vec();
     program.extend(text("epoch"));
     program.extend(b"K\x07u.");
-    assert!(refusal(program).contains("`epoch` is a number"));
+    assert!(refusal(program).contains("without a single tensor"));
     assert!(refusal(b"\x80\x02N.".to_vec()).contains("a plain value"));
     let attributes = [b"\x80\x02ccollections\nOrderedDict\n}b.".to_vec()].concat();
     assert!(refusal(attributes).contains("attributes for a function"));
@@ -261,8 +259,12 @@ fn tensors_that_leave_their_storage_are_refused() {
             "needs 28 bytes of a storage of 24",
         ),
         (
-            tensor("FloatStorage", 0, 6, &[3, 2], &[1, 3]),
-            "not stored row by row",
+            tensor("FloatStorage", 0, 6, &[3, 3], &[1, 2]),
+            "needs 28 bytes of a storage of 24",
+        ),
+        (
+            tensor("FloatStorage", 0, 6, &[4, 4], &[0, 1]),
+            "repeats its numbers",
         ),
         (
             tensor("FloatStorage", 0, 6, &[usize::MAX / 4, 16], &[16, 1]),
@@ -293,4 +295,150 @@ fn a_file_cut_anywhere_is_named_and_refused() {
         let error = open(&archive(program[..length].to_vec(), vec![0; 24])).unwrap_err();
         assert_eq!(kind_of(&error), ErrorKind::BadInput, "{length}: {error}");
     }
+}
+
+/// The numbers of a tensor as f32.
+fn numbers(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+    let entry = checkpoint.get(name).unwrap_or_else(|| panic!("no `{name}`"));
+    checkpoint.floats(entry).unwrap()
+}
+
+fn count(range: std::ops::Range<usize>) -> Vec<u8> {
+    range.flat_map(|v| (v as f32).to_le_bytes()).collect()
+}
+
+#[test]
+fn permuted_tensors_are_read_row_by_row() {
+    let named = |name: &str, tensor: Vec<u8>| [text(name), tensor, b"s".to_vec()].concat();
+    let program = [
+        b"\x80\x02}".to_vec(),
+        named("turned", tensor("FloatStorage", 0, 6, &[3, 2], &[1, 3])),
+        named("plain", tensor("FloatStorage", 0, 6, &[2, 3], &[3, 1])),
+        named("column", tensor("FloatStorage", 0, 6, &[2], &[3])),
+        b".".to_vec(),
+    ]
+    .concat();
+    let checkpoint = open(&archive(program, count(0..6))).unwrap();
+    assert_eq!(numbers(&checkpoint, "turned"), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    assert_eq!(numbers(&checkpoint, "plain"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(numbers(&checkpoint, "column"), [0.0, 3.0]);
+}
+
+#[test]
+fn dictionaries_around_the_weights_and_within_them_are_opened() {
+    let weights = [
+        b"}".to_vec(),
+        text("a"),
+        tensor("FloatStorage", 0, 6, &[6], &[1]),
+        b"s".to_vec(),
+    ]
+    .concat();
+    // {"epoch": 7, "lr": 1.0, "steps": [1, 2], "state_dict": {"a": …, "inner": {"b": …}}}
+    let inner = [text("inner"), weights.clone(), b"s".to_vec()].concat();
+    let program = [
+        b"\x80\x02}(".to_vec(),
+        text("epoch"),
+        b"K\x07".to_vec(),
+        text("lr"),
+        b"G\x3f\xf0\0\0\0\0\0\0".to_vec(),
+        text("steps"),
+        b"](K\x01K\x02e".to_vec(),
+        text("state_dict"),
+        weights.clone(),
+        inner,
+        b"u.".to_vec(),
+    ]
+    .concat();
+    let checkpoint = open(&archive(program, count(0..6))).unwrap();
+    let names: Vec<&str> = checkpoint.entries().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "inner.a"]);
+}
+
+#[test]
+fn protocol_4_is_read() {
+    let short = |text: &str| [vec![0x8c, text.len() as u8], text.as_bytes().to_vec(), vec![0x94]].concat();
+    let global = |module: &str, name: &str| [short(module), short(name), vec![0x93, 0x94]].concat();
+    let storage = [
+        b"(".to_vec(),
+        short("storage"),
+        global("torch", "FloatStorage"),
+        short("0"),
+        short("cpu"),
+        b"K\x06tQ".to_vec(),
+    ]
+    .concat();
+    let body = [
+        b"}\x94".to_vec(),
+        short("a"),
+        global("torch._utils", "_rebuild_tensor_v2"),
+        b"(".to_vec(),
+        storage,
+        b"K\0K\x06\x85K\x01\x85\x89".to_vec(),
+        global("collections", "OrderedDict"),
+        b")RtRs.".to_vec(),
+    ]
+    .concat();
+    let mut program = vec![0x80, 4, 0x95];
+    program.extend((body.len() as u64).to_le_bytes());
+    program.extend(body);
+    let checkpoint = open(&archive(program, count(0..6))).unwrap();
+    assert_eq!(numbers(&checkpoint, "a"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let stranger = [vec![0x80, 4], global("os", "system"), b".".to_vec()].concat();
+    assert!(refusal(stranger).contains("`os.system`"));
+}
+
+/// A file as PyTorch before 1.6 wrote it.
+fn before_1_6(elements: u64) -> Vec<u8> {
+    let storage = [
+        b"(".to_vec(),
+        text("storage"),
+        b"ctorch\nFloatStorage\n".to_vec(),
+        text("94"),
+        text("cpu"),
+        b"K\x06NtQ".to_vec(),
+    ]
+    .concat();
+    let tensor = [
+        b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(),
+        storage,
+        b"K\0K\x02K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtR".to_vec(),
+    ]
+    .concat();
+    let system = [
+        b"\x80\x02}(".to_vec(),
+        text("protocol_version"),
+        b"M\xe9\x03".to_vec(),
+        text("little_endian"),
+        b"\x88u.".to_vec(),
+    ]
+    .concat();
+    [
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec(),
+        b"\x80\x02M\xe9\x03.".to_vec(),
+        system,
+        [b"\x80\x02}".to_vec(), text("a"), tensor, b"s.".to_vec()].concat(),
+        [b"\x80\x02]".to_vec(), text("94"), b"a.".to_vec()].concat(),
+        elements.to_le_bytes().to_vec(),
+        count(0..6),
+    ]
+    .concat()
+}
+
+#[test]
+fn files_of_pytorch_before_1_6_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("OLD.PTH");
+    let whole = before_1_6(6);
+    std::fs::write(&path, &whole).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.get("a").unwrap().shape, [2, 3]);
+    assert_eq!(numbers(&checkpoint, "a"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    for length in 1..whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err();
+        assert_eq!(kind_of(&error), ErrorKind::BadInput, "{length}: {error}");
+    }
+    std::fs::write(&path, before_1_6(u64::MAX)).unwrap();
+    let error = Checkpoint::open(&path).unwrap_err();
+    assert!(error.to_string().contains("cut off"), "{error}");
 }

@@ -64,6 +64,7 @@ pub fn open(
     options: &LoadOptions,
     observer: &mut Observer<'_>,
 ) -> Result<Box<dyn ImagePipeline>> {
+    spec.check_kind()?;
     check_pins(spec, options.cache_dir.as_deref())?;
     let precision = options.precision_for(spec)?;
     observer(Event::Stage("load"))?;
@@ -84,6 +85,7 @@ pub fn open_video(
     residency: Residency,
     observer: &mut Observer<'_>,
 ) -> Result<Box<dyn VideoPipeline>> {
+    spec.check_kind()?;
     check_pins(spec, options.cache_dir.as_deref())?;
     observer(Event::Stage("load"))?;
     match spec.family {
@@ -102,6 +104,7 @@ pub fn open_text(
     options: &LoadOptions,
     observer: &mut Observer<'_>,
 ) -> Result<Box<dyn TextModel>> {
+    spec.check_kind()?;
     check_pins(spec, options.cache_dir.as_deref())?;
     let precision = options.precision_for(spec)?;
     observer(Event::Stage("load"))?;
@@ -122,6 +125,7 @@ pub fn open_text(
 /// # Errors
 /// As [`open`], but tensors that do not fit are in the reports.
 pub fn verify(spec: &ModelSpec) -> Result<Vec<Report>> {
+    spec.check_kind()?;
     match spec.family {
         ModelFamily::Sdxl => Layout::of(spec)?.verify(),
         ModelFamily::Wan => wan::parts::Layout::of(spec)?.verify(),

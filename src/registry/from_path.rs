@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::identify::check_folder;
 use super::{ModelFamily, ModelSpec, Source};
-use crate::config::shown;
+use crate::config::{at_home, shown};
 use crate::fail;
 
 /// Files by which the original release of WAN 2.1 is known.
@@ -36,6 +37,9 @@ impl ModelSpec {
     /// `InputMissing` when there is nothing at `path` or at `config_from`, `BadInput` when a folder
     /// is no model or a file no checkpoint.
     pub fn from_path(path: &Path, config_from: Option<&Path>) -> Result<Self> {
+        let path = &at_home(&path.to_string_lossy());
+        let config_from = config_from.map(|folder| at_home(&folder.to_string_lossy()));
+        let config_from = config_from.as_deref();
         let name = path.display().to_string();
         if !path.exists() {
             fail!(InputMissing, "model `{}`: no such file or folder", shown(&name));
@@ -55,10 +59,12 @@ impl ModelSpec {
             ));
         }
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        if !["safetensors", "ckpt", "pth", "pt", "bin"].contains(&extension) {
+        if !["safetensors", "sft", "ckpt", "pth", "pt", "bin"]
+            .contains(&extension.to_ascii_lowercase().as_str())
+        {
             fail!(
                 BadInput,
-                "model `{name}` is no checkpoint: its name ends in neither .safetensors, .ckpt nor .pth"
+                "model `{name}` is no checkpoint: its name ends in neither .safetensors, .sft, .ckpt nor .pth"
             );
         }
         let source = Source::SingleFile {
@@ -70,6 +76,7 @@ impl ModelSpec {
 }
 
 fn folder_family(folder: &Path) -> Result<ModelFamily> {
+    check_folder(folder)?;
     let read = |file: &str| -> Option<Value> {
         let text = std::fs::read_to_string(folder.join(file)).ok()?;
         serde_json::from_str(&text).ok()
@@ -114,8 +121,12 @@ fn file_family(path: &Path) -> ModelFamily {
     }
 }
 
-/// The names in the header of a safetensors file.
 fn tensor_names(path: &Path) -> Option<Vec<String>> {
+    Some(header(path)?.keys().cloned().collect())
+}
+
+/// The header of a safetensors file: what is said of each tensor, by name.
+pub(super) fn header(path: &Path) -> Option<serde_json::Map<String, Value>> {
     let mut file = File::open(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
@@ -126,7 +137,10 @@ fn tensor_names(path: &Path) -> Option<Vec<String>> {
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header).ok()?;
     let header: Value = serde_json::from_slice(&header).ok()?;
-    Some(header.as_object()?.keys().cloned().collect())
+    match header {
+        Value::Object(tensors) => Some(tensors),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -275,13 +275,79 @@ fn environment(template: String) -> Result<Environment<'static>> {
             ))
         },
     );
+    environment.add_function("strftime_now", strftime_now);
     environment
-        .add_template_owned(TEMPLATE, template)
+        .add_template_owned(TEMPLATE, without_generation(&template))
         .map_err(|e| broken(TEMPLATE, &e))?;
     Ok(environment)
+}
+
+/// `{% generation %}` marks what an assistant wrote, for training; the text is the same without.
+fn without_generation(template: &str) -> String {
+    let mut out = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let (before, after) = (&rest[..start], &rest[start + length + 2..]);
+        let tag = &rest[start + 2..start + length];
+        out.push_str(before);
+        // A condition that always holds keeps what the tag's own dashes do to white space.
+        match tag.trim_matches(['-', '+', ' ', '\n', '\t']) {
+            "generation" => out.push_str(&format!("{{%{}%}}", tag.replace("generation", "if true"))),
+            "endgeneration" => out.push_str(&format!("{{%{}%}}", tag.replace("endgeneration", "endif"))),
+            _ => out.push_str(&rest[start..start + length + 2]),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The time now (UTC) in a form such as `%Y-%m-%d`, which some templates tell the model.
+fn strftime_now(format: String) -> Result<String, minijinja::Error> {
+    jiff::fmt::strtime::format(&format, jiff::Timestamp::now()).map_err(|e| {
+        minijinja::Error::new(
+            minijinja::ErrorKind::InvalidOperation,
+            format!("strftime_now(\"{format}\"): {e}"),
+        )
+    })
 }
 
 fn broken(file: &str, reason: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::BadInput, format!("model file `{file}`: {reason}"))
         .hint("the file does not look like the one that transformers writes; fetch it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str) -> Result<String> {
+        let environment = environment(template.into())?;
+        let template = environment.get_template(TEMPLATE).expect("just added");
+        template
+            .render(context! { messages => vec![context! { role => "user", content => "hi" }] })
+            .map_err(|e| broken(TEMPLATE, &e).into())
+    }
+
+    /// The right sides are what transformers renders.
+    #[test]
+    fn generation_marks_change_nothing() {
+        let plain = "{% for m in messages %}\n{{ m.content }}!\n{% endfor %}";
+        let marked =
+            "{% for m in messages %}\n{% generation %}\n{{ m.content }}!\n{% endgeneration %}\n{% endfor %}";
+        assert_eq!(rendered(plain).unwrap(), "hi!\n");
+        assert_eq!(rendered(marked).unwrap(), "hi!\n");
+        let dashed = "{% for m in messages %}\n{%- generation -%}\n {{ m.content }} \n{%- endgeneration -%}\n{% endfor %}";
+        assert_eq!(rendered(dashed).unwrap(), "hi");
+    }
+
+    #[test]
+    fn templates_may_ask_for_the_date() {
+        let date = rendered("{{ strftime_now('%Y-%m-%d') }}").unwrap();
+        assert!(date.len() == 10 && date.starts_with("20"), "{date}");
+        assert!(rendered("{{ strftime_now('%') }}").is_err());
+    }
 }

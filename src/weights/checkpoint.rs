@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::tensor::Metadata;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::pickle;
+use super::pytorch;
 use super::stored::widen;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
@@ -42,8 +43,13 @@ pub struct Checkpoint {
 /// A file's bytes.
 #[derive(Debug)]
 pub(super) enum Source {
-    Mapped { map: Mmap, path: PathBuf },
+    Mapped {
+        map: Mmap,
+        path: PathBuf,
+    },
     Embedded(&'static [u8]),
+    /// A tensor that does not lie row by row in its file.
+    Copied(Vec<u8>),
 }
 
 impl Source {
@@ -51,6 +57,7 @@ impl Source {
         match self {
             Source::Mapped { map, .. } => map,
             Source::Embedded(bytes) => bytes,
+            Source::Copied(bytes) => bytes,
         }
     }
 
@@ -131,25 +138,34 @@ impl Checkpoint {
 
     fn add(&mut self, source: Source, label: &str) -> Result<()> {
         let places = if is_pickle(Path::new(label)) {
-            pickle::tensors(source.bytes(), label)?
+            pytorch::tensors(source.bytes(), label)?
         } else {
-            self.metadata.extend(safetensors_metadata(source.bytes(), label)?);
-            safetensors_places(source.bytes(), label)?
+            let (places, metadata) = safetensors(source.bytes(), label)?;
+            self.metadata.extend(metadata);
+            places
         };
         let file = self.files.len();
+        self.files.push(Arc::new(source));
         for place in places {
+            let (file, bytes) = match place.content {
+                Content::InFile(bytes) => (file, bytes),
+                Content::Copied(bytes) => {
+                    let length = bytes.len();
+                    self.files.push(Arc::new(Source::Copied(bytes)));
+                    (self.files.len() - 1, 0..length)
+                }
+            };
             let entry = Entry {
                 dtype: place.dtype,
                 shape: place.shape,
                 file,
-                start: place.bytes.start,
-                end: place.bytes.end,
+                start: bytes.start,
+                end: bytes.end,
             };
             if self.entries.insert(place.name.clone(), entry).is_some() {
                 return Err(broken(label, &format!("tensor `{}` is defined twice", place.name)).into());
             }
         }
-        self.files.push(Arc::new(source));
         Ok(())
     }
 
@@ -196,7 +212,14 @@ pub(super) struct Place {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    pub bytes: std::ops::Range<usize>,
+    pub content: Content,
+}
+
+/// The numbers of a tensor: where they are, or a copy of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Content {
+    InFile(std::ops::Range<usize>),
+    Copied(Vec<u8>),
 }
 
 fn broken(label: &str, reason: &str) -> Error {
@@ -212,25 +235,56 @@ fn is_pickle(path: &Path) -> bool {
     ["ckpt", "pt", "pth", "bin"].contains(&extension.to_ascii_lowercase().as_str())
 }
 
-fn safetensors_places(bytes: &[u8], label: &str) -> Result<Vec<Place>> {
-    let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(label, &e.to_string()))?;
-    Ok(tensors
-        .iter()
-        .map(|(name, view)| {
-            let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
-            Place {
-                name: name.to_string(),
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
-                bytes: start..start + view.data().len(),
-            }
+/// Tensors and notes of a safetensors file. Some writers put numbers among the notes, which the
+/// format does not allow; they are read as their text.
+fn safetensors(bytes: &[u8], label: &str) -> Result<(Vec<Place>, HashMap<String, String>)> {
+    let (header_bytes, header) = match SafeTensors::read_metadata(bytes) {
+        Ok(read) => read,
+        Err(e @ SafeTensorError::InvalidHeaderDeserialization(_)) => {
+            loose_header(bytes).ok_or_else(|| broken(label, &e.to_string()))?
+        }
+        Err(e) => return Err(broken(label, &e.to_string()).into()),
+    };
+    let start = header_bytes + size_of::<u64>();
+    let places = header
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| Place {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            content: Content::InFile(start + info.data_offsets.0..start + info.data_offsets.1),
         })
-        .collect())
+        .collect();
+    Ok((places, header.metadata().clone().unwrap_or_default()))
 }
 
-fn safetensors_metadata(bytes: &[u8], label: &str) -> Result<HashMap<String, String>> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(label, &e.to_string()))?;
-    Ok(header.metadata().clone().unwrap_or_default())
+/// A header whose notes are no texts, and its size; `None` when something else is wrong with it.
+fn loose_header(bytes: &[u8]) -> Option<(usize, Metadata)> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let mut header: serde_json::Value = serde_json::from_slice(rest.get(..length)?).ok()?;
+    for note in header.get_mut("__metadata__")?.as_object_mut()?.values_mut() {
+        if !note.is_string() {
+            *note = note.to_string().into();
+        }
+    }
+    let header: Metadata = serde_json::from_value(header).ok()?;
+    // What the library checks when it reads a header by itself: no gap, no overlap, nothing behind.
+    let mut end = 0;
+    for name in header.offset_keys() {
+        let info = header.info(&name)?;
+        let elements = info
+            .shape
+            .iter()
+            .try_fold(1_usize, |n, size| n.checked_mul(*size))?;
+        let bits = elements.checked_mul(info.dtype.bitsize())?;
+        if info.data_offsets.0 != end || bits % 8 != 0 || end.checked_add(bits / 8)? != info.data_offsets.1 {
+            return None;
+        }
+        end = info.data_offsets.1;
+    }
+    (rest.len() - length == end).then_some((length, header))
 }
 
 fn map_file(path: &Path) -> Result<Source> {
@@ -270,3 +324,31 @@ fn release_pages(map: &Mmap, path: &Path, start: usize, end: usize) {
 
 #[cfg(not(unix))]
 fn release_pages(_: &Mmap, _: &Path, _: usize, _: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(header: &str, data: usize) -> Result<Checkpoint> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("A.SFT");
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        std::fs::write(&path, bytes).unwrap();
+        Checkpoint::open(&path)
+    }
+
+    #[test]
+    fn notes_that_are_numbers_are_read_as_their_text() {
+        let header = r#"{"__metadata__": {"step": 12, "lr": 0.5, "name": "x", "tags": ["a"]}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#;
+        let checkpoint = open(header, 8).unwrap();
+        assert_eq!(checkpoint.metadata("step"), Some("12"));
+        assert_eq!(checkpoint.metadata("name"), Some("x"));
+        assert_eq!(checkpoint.get("w").unwrap().shape, [2]);
+        // The file's size is checked as always.
+        assert!(open(header, 7).is_err() && open(header, 9).is_err());
+        let lying = header.replace("[2]", "[3]");
+        assert!(open(&lying, 8).is_err());
+    }
+}

@@ -6,6 +6,7 @@ pub mod names;
 pub mod names_wan;
 pub mod param;
 pub mod pickle;
+mod pytorch;
 pub mod stored;
 pub mod vars;
 mod zip_archive;

@@ -1,70 +1,26 @@
-//! PyTorch checkpoints (`.pth`, `.pt`, `.ckpt`, `.bin`) without running any of them.
+//! Python's pickle machine, cut down to dictionaries of tensors.
 //!
-//! Such a file is a zip archive of raw storages and `data.pkl`, a program for Python's pickle
-//! machine that could call anything. This reader knows only what a dictionary of tensors needs:
-//! plain values, containers, and three functions that it answers itself. Anything else is refused
-//! by name. Values live in flat tables, so that no nesting can exhaust the stack.
+//! A pickle is a program that could call anything. This reader knows only what tensors need: plain
+//! values, containers, and three functions that it answers itself. Anything else is refused by
+//! name. Values live in flat tables, so that no nesting can exhaust the stack.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use safetensors::Dtype;
 
-use super::checkpoint::Place;
-use super::zip_archive;
 use crate::error::{Error, ErrorKind};
 
-/// A state dictionary of ten thousand tensors takes about 2 MB; each byte may cost 24 of memory.
-const MAX_PROGRAM_BYTES: usize = 16 << 20;
-
-/// Every tensor of a PyTorch file, by name, with the place of its bytes.
-///
-/// # Errors
-/// `Config` when the file asks for anything but tensors, `BadInput` when it is not whole or its
-/// tensors are not stored plainly.
-pub(super) fn tensors(file: &[u8], label: &str) -> Result<Vec<Place>> {
-    let at = Context { label };
-    let members = zip_archive::members(file).map_err(|reason| at.broken(&reason))?;
-    let (root, program) = members
-        .iter()
-        .find_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range.clone())))
-        .ok_or_else(|| at.broken("no data.pkl inside; PyTorch before 1.6 wrote another format"))?;
-    if program.len() > MAX_PROGRAM_BYTES {
-        return Err(at.broken("data.pkl is over 16 MiB").into());
-    }
-    if let Some(order) = members.get(&format!("{root}byteorder"))
-        && &file[order.clone()] != b"little"
-    {
-        return Err(at.broken("numbers are not little-endian").into());
-    }
-    let machine = Machine::new(&file[program], &at);
-    machine
-        .run()?
-        .into_iter()
-        .map(|(name, tensor)| {
-            let storage = members
-                .get(&format!("{root}data/{}", tensor.storage.key))
-                .ok_or_else(|| at.broken(&format!("storage `{}` is missing", tensor.storage.key)))?;
-            Ok(Place {
-                bytes: tensor
-                    .bytes_in(storage)
-                    .map_err(|e| at.broken(&format!("tensor `{name}`: {e}")))?,
-                name,
-                dtype: tensor.storage.dtype,
-                shape: tensor.shape,
-            })
-        })
-        .collect()
-}
+/// No tensor has a longer one.
+const LONGEST_NAME: usize = 1024;
 
 /// Who complains.
-struct Context<'a> {
-    label: &'a str,
+pub(super) struct Context<'a> {
+    pub label: &'a str,
 }
 
 impl Context<'_> {
-    fn broken(&self, reason: &str) -> Error {
+    pub fn broken(&self, reason: &str) -> Error {
         Error::new(
             ErrorKind::BadInput,
             format!("weights `{}`: not a whole PyTorch file: {reason}", self.label),
@@ -85,42 +41,35 @@ impl Context<'_> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Storage<'a> {
-    key: &'a str,
-    dtype: Dtype,
-    elements: usize,
+pub(super) struct Storage<'a> {
+    pub key: &'a str,
+    pub dtype: Dtype,
+    pub elements: usize,
 }
 
 #[derive(Debug, Clone)]
-struct StoredTensor<'a> {
-    storage: Storage<'a>,
-    offset: usize,
-    shape: Vec<usize>,
-    stride: Vec<usize>,
+pub(super) struct StoredTensor<'a> {
+    pub storage: Storage<'a>,
+    pub offset: usize,
+    pub shape: Vec<usize>,
+    /// In elements, one of each axis.
+    pub stride: Vec<usize>,
 }
 
 impl StoredTensor<'_> {
-    /// Where in the file its numbers are, given where its storage is.
-    fn bytes_in(&self, storage: &Range<usize>) -> Result<Range<usize>, String> {
-        let overflow = || "sizes overflow".to_string();
-        let product = |a: usize, b: &usize| a.checked_mul(*b).ok_or_else(overflow);
-        let item = self.storage.dtype.bitsize() / 8;
-        let elements = self.shape.iter().try_fold(1, product)?;
-        if elements > 0 && !self.is_contiguous() {
-            return Err(format!("not stored row by row (stride {:?})", self.stride));
+    /// Elements from the first to behind the last; `None` where that overflows or an axis has no
+    /// stride.
+    pub fn reach(&self) -> Option<usize> {
+        if self.shape.len() != self.stride.len() {
+            return None;
         }
-        let start = product(self.offset, &item)?;
-        let end = product(elements, &item)?
-            .checked_add(start)
-            .ok_or_else(overflow)?;
-        let stored = product(self.storage.elements, &item)?.min(storage.len());
-        if end > stored {
-            return Err(format!("needs {end} bytes of a storage of {stored}"));
-        }
-        Ok(storage.start + start..storage.start + end)
+        let axes = self.shape.iter().zip(&self.stride);
+        axes.map(|(&size, &stride)| size.checked_sub(1)?.checked_mul(stride))
+            .try_fold(1_usize, |sum, steps| sum.checked_add(steps?))
     }
 
-    fn is_contiguous(&self) -> bool {
+    /// Whether the numbers lie row by row.
+    pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         self.shape.len() == self.stride.len()
             && self.shape.iter().zip(&self.stride).rev().all(|(&size, &stride)| {
@@ -133,7 +82,7 @@ impl StoredTensor<'_> {
 
 /// The functions that a dictionary of tensors needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Global {
+pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
@@ -153,14 +102,17 @@ fn global(module: &str, name: &str) -> Option<Global> {
         ("torch", "IntStorage") => Global::StorageType(Dtype::I32),
         ("torch", "ByteStorage") => Global::StorageType(Dtype::U8),
         ("torch", "BoolStorage") => Global::StorageType(Dtype::BOOL),
+        ("torch", "ShortStorage") => Global::StorageType(Dtype::I16),
+        ("torch", "CharStorage") => Global::StorageType(Dtype::I8),
         _ => return None,
     })
 }
 
 /// What lies on the machine's stack; containers are indices into its tables.
 #[derive(Debug, Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Plain,
+    Bool(bool),
     Int(i64),
     Text(&'a str),
     Global(Global),
@@ -173,7 +125,7 @@ enum Value<'a> {
 impl Value<'_> {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Plain => "a plain value",
+            Self::Plain | Self::Bool(_) => "a plain value",
             Self::Int(_) => "a number",
             Self::Text(_) => "a text",
             Self::Global(_) => "a function",
@@ -185,21 +137,23 @@ impl Value<'_> {
     }
 }
 
-/// Python's pickle machine, cut down to tensors.
-struct Machine<'a> {
+/// Runs one pickle after the other of a byte row.
+pub(super) struct Machine<'a> {
     program: &'a [u8],
     next: usize,
     at: &'a Context<'a>,
     stack: Vec<Value<'a>>,
     marks: Vec<usize>,
-    memo: HashMap<u32, Value<'a>>,
+    memo: HashMap<usize, Value<'a>>,
     tuples: Vec<Vec<Value<'a>>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
     tensors: Vec<StoredTensor<'a>>,
+    /// Of every storage that was named.
+    dtypes: BTreeMap<&'a str, Dtype>,
 }
 
 impl<'a> Machine<'a> {
-    fn new(program: &'a [u8], at: &'a Context<'a>) -> Self {
+    pub fn new(program: &'a [u8], at: &'a Context<'a>) -> Self {
         Self {
             program,
             next: 0,
@@ -210,26 +164,80 @@ impl<'a> Machine<'a> {
             tuples: Vec::new(),
             dicts: Vec::new(),
             tensors: Vec::new(),
+            dtypes: BTreeMap::new(),
         }
     }
 
-    fn run(mut self) -> Result<Vec<(String, StoredTensor<'a>)>> {
+    /// Runs the next pickle.
+    ///
+    /// # Errors
+    /// `Config` for what is not needed for tensors, `BadInput` when it is not whole.
+    pub fn run(&mut self) -> Result<Value<'a>> {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
         loop {
             match self.byte()? {
-                b'.' => return self.finish(),
+                b'.' => return self.pop(),
                 opcode => self.step(opcode)?,
             }
         }
     }
 
+    /// Leaves out bytes.
+    pub fn skip(&mut self, bytes: usize) {
+        self.next += bytes;
+    }
+
+    /// Where the next pickle would begin.
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
+    /// Bytes of an element of a storage that was named.
+    pub fn item_bytes(&self, key: &str) -> Option<usize> {
+        self.dtypes.get(key).map(|dtype| dtype.bitsize() / 8)
+    }
+
+    /// Whether a dictionary says false to a key.
+    pub fn is_false(&self, value: Value<'a>, key: &str) -> bool {
+        let Value::Dict(dict) = value else { return false };
+        let says_no = |(k, v): &(Value<'a>, Value<'a>)| matches!((k, v), (Value::Text(k), Value::Bool(false)) if *k == key);
+        self.dicts[dict].iter().any(says_no)
+    }
+
+    /// A list of texts.
+    ///
+    /// # Errors
+    /// `Config` when it holds anything else.
+    pub fn texts(&self, value: Value<'a>) -> Result<Vec<&'a str>> {
+        let text = |item: &Value<'a>| match item {
+            Value::Text(text) => Ok(*text),
+            other => Err(self
+                .at
+                .refused(&format!("{} in place of a text", other.kind()))
+                .into()),
+        };
+        self.tuple(value)?.iter().map(text).collect()
+    }
+
     fn step(&mut self, opcode: u8) -> Result<()> {
         match opcode {
             0x80 => match self.byte()? {
-                2 | 3 => {}
+                2..=5 => {}
                 other => return Err(self.at.refused(&format!("pickle protocol {other}")).into()),
             },
+            // Frames only say how much to read ahead.
+            0x95 => {
+                self.take(8)?;
+            }
             b'(' => self.marks.push(self.stack.len()),
-            b'N' | 0x88 | 0x89 => self.stack.push(Value::Plain),
+            b'N' => self.stack.push(Value::Plain),
+            0x88 | 0x89 => self.stack.push(Value::Bool(opcode == 0x88)),
+            b'G' => {
+                self.take(8)?;
+                self.stack.push(Value::Plain);
+            }
             b'K' => self.int(1)?,
             b'M' => self.int(2)?,
             b'J' => self.int(4)?,
@@ -237,13 +245,19 @@ impl<'a> Machine<'a> {
                 let length = self.byte()?.into();
                 self.int(length)?;
             }
-            b'X' => {
-                let length = self.length(4)?;
-                let text = self.text(length)?;
-                self.stack.push(Value::Text(text));
-            }
+            b'X' => self.push_text(4)?,
+            0x8c => self.push_text(1)?,
+            0x8d => self.push_text(8)?,
             b'}' => self.new_dict(),
-            b')' => self.new_tuple(Vec::new()),
+            b')' | b']' => self.new_tuple(Vec::new()),
+            b'a' => {
+                let item = self.pop_many(1)?;
+                self.append(item)?;
+            }
+            b'e' => {
+                let items = self.pop_mark()?;
+                self.append(items)?;
+            }
             b't' => {
                 let items = self.pop_mark()?;
                 self.new_tuple(items);
@@ -255,9 +269,17 @@ impl<'a> Machine<'a> {
             }
             b'q' => self.put(1)?,
             b'r' => self.put(4)?,
+            0x94 => self.memoize(self.memo.len())?,
             b'h' => self.get(1)?,
             b'j' => self.get(4)?,
-            b'c' => self.push_global()?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push_global(module, name)?;
+            }
+            0x93 => match self.pop_many(2)?[..] {
+                [Value::Text(module), Value::Text(name)] => self.push_global(module, name)?,
+                _ => return Err(self.at.refused("a function without a name").into()),
+            },
             b'Q' => self.persistent_id()?,
             b'R' => self.reduce()?,
             b'b' => self.build()?,
@@ -292,7 +314,8 @@ impl<'a> Machine<'a> {
 
     fn length(&mut self, bytes: usize) -> Result<usize> {
         let digits = self.take(bytes)?;
-        Ok(digits.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))
+        let length = digits.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
+        usize::try_from(length).map_err(|_| self.at.broken("a length overflows").into())
     }
 
     /// A little-endian integer; four bytes and more carry a sign.
@@ -305,6 +328,14 @@ impl<'a> Machine<'a> {
         let mut wide = if negative { [0xff; 8] } else { [0; 8] };
         wide[..bytes].copy_from_slice(digits);
         self.stack.push(Value::Int(i64::from_le_bytes(wide)));
+        Ok(())
+    }
+
+    /// A text behind its length of that many bytes.
+    fn push_text(&mut self, bytes: usize) -> Result<()> {
+        let length = self.length(bytes)?;
+        let text = self.text(length)?;
+        self.stack.push(Value::Text(text));
         Ok(())
     }
 
@@ -353,7 +384,11 @@ impl<'a> Machine<'a> {
     }
 
     fn put(&mut self, bytes: usize) -> Result<()> {
-        let place = self.length(bytes)? as u32;
+        let place = self.length(bytes)?;
+        self.memoize(place)
+    }
+
+    fn memoize(&mut self, place: usize) -> Result<()> {
         let value = self.pop()?;
         self.stack.push(value);
         self.memo.insert(place, value);
@@ -361,7 +396,7 @@ impl<'a> Machine<'a> {
     }
 
     fn get(&mut self, bytes: usize) -> Result<()> {
-        let place = self.length(bytes)? as u32;
+        let place = self.length(bytes)?;
         let Some(value) = self.memo.get(&place) else {
             return Err(self.at.broken("data.pkl recalls what it did not store").into());
         };
@@ -369,8 +404,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn push_global(&mut self) -> Result<()> {
-        let (module, name) = (self.line()?, self.line()?);
+    fn push_global(&mut self, module: &str, name: &str) -> Result<()> {
         match global(module, name) {
             Some(known) => self.stack.push(Value::Global(known)),
             None => return Err(self.at.refused(&format!("it calls for `{module}.{name}`")).into()),
@@ -378,7 +412,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// `('storage', type, key, location, elements)`
+    /// `('storage', type, key, location, elements)`; PyTorch before 1.6 adds whether it is a view
+    /// of another, which it never is.
     fn persistent_id(&mut self) -> Result<()> {
         let id = self.pop()?;
         let items = self.tuple(id)?;
@@ -388,6 +423,7 @@ impl<'a> Machine<'a> {
             Value::Text(key),
             _,
             Value::Int(elements),
+            ref rest @ ..,
         ] = items[..]
         else {
             return Err(self
@@ -395,11 +431,12 @@ impl<'a> Machine<'a> {
                 .refused("a reference to something that is no storage")
                 .into());
         };
-        self.stack.push(Value::Storage(Storage {
-            key,
-            dtype,
-            elements: self.size(elements)?,
-        }));
+        if !matches!(rest, [] | [Value::Plain]) {
+            return Err(self.at.refused("a storage that is a view of another").into());
+        }
+        let elements = self.size(elements)?;
+        self.dtypes.insert(key, dtype);
+        self.stack.push(Value::Storage(Storage { key, dtype, elements }));
         Ok(())
     }
 
@@ -440,6 +477,16 @@ impl<'a> Machine<'a> {
                 return Err(self.at.refused(&what).into());
             }
         }
+        Ok(())
+    }
+
+    fn append(&mut self, items: Vec<Value<'a>>) -> Result<()> {
+        let target = self.pop()?;
+        let Value::Tuple(list) = target else {
+            return Err(self.at.refused(&format!("items for {}", target.kind())).into());
+        };
+        self.stack.push(target);
+        self.tuples[list].extend(items);
         Ok(())
     }
 
@@ -484,26 +531,76 @@ impl<'a> Machine<'a> {
         usize::try_from(value).map_err(|_| self.at.broken(&format!("a size of {value}")).into())
     }
 
-    fn finish(mut self) -> Result<Vec<(String, StoredTensor<'a>)>> {
-        let root = self.pop()?;
-        let Value::Dict(dict) = root else {
+    /// Every tensor of a dictionary by its name; in dictionaries of dictionaries the names are
+    /// joined by dots, below the one that trainers put around the weights.
+    ///
+    /// # Errors
+    /// `Config` when there is nothing but other values.
+    pub fn named_tensors(&self, root: Value<'a>) -> Result<Vec<(String, StoredTensor<'a>)>> {
+        let Value::Dict(root) = root else {
             let what = format!("{} in place of a dictionary of tensors", root.kind());
             return Err(self.at.refused(&what).into());
         };
-        self.dicts[dict]
-            .iter()
-            .map(|item| match item {
-                (Value::Text(name), Value::Tensor(index)) => {
-                    Ok((name.to_string(), self.tensors[*index].clone()))
+        let mut open = vec![(String::new(), self.weights_within(root))];
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        while let Some((prefix, dict)) = open.pop() {
+            if !seen.insert(dict) {
+                continue;
+            }
+            if prefix.len() > LONGEST_NAME {
+                return Err(self.at.refused("dictionaries nested without end").into());
+            }
+            for (key, value) in &self.dicts[dict] {
+                let name = match key {
+                    Value::Text(key) => format!("{prefix}{key}"),
+                    Value::Int(key) => format!("{prefix}{key}"),
+                    other => {
+                        let what = format!("{} in place of a name", other.kind());
+                        return Err(self.at.refused(&what).into());
+                    }
+                };
+                match value {
+                    Value::Tensor(index) => found.push((name, self.tensors[*index].clone())),
+                    Value::Dict(inner) => open.push((format!("{name}."), *inner)),
+                    // Steps, epochs and settings of a training.
+                    _ => {}
                 }
-                (Value::Text(name), other) => {
-                    Err(self.at.refused(&format!("`{name}` is {}", other.kind())).into())
-                }
-                (other, _) => Err(self
-                    .at
-                    .refused(&format!("{} in place of a name", other.kind()))
-                    .into()),
-            })
-            .collect()
+            }
+        }
+        if found.is_empty() && !self.dicts[root].is_empty() {
+            return Err(self.at.refused("a dictionary without a single tensor").into());
+        }
+        Ok(found)
+    }
+
+    /// The dictionary that holds the weights, where others stand beside it.
+    fn weights_within(&self, root: usize) -> usize {
+        const WRAPPERS: &[&str] = &[
+            "state_dict",
+            "model_state_dict",
+            "model",
+            "module",
+            "params_ema",
+            "params",
+            "weights",
+        ];
+        let mut dict = root;
+        // A wrapper within a wrapper, and no endless chain.
+        for _ in 0..4 {
+            let inner = WRAPPERS.iter().find_map(|wrapper| {
+                self.dicts[dict]
+                    .iter()
+                    .find_map(|(key, value)| match (key, value) {
+                        (Value::Text(key), Value::Dict(inner)) if key == wrapper => Some(*inner),
+                        _ => None,
+                    })
+            });
+            match inner {
+                Some(inner) => dict = inner,
+                None => break,
+            }
+        }
+        dict
     }
 }

@@ -26,6 +26,7 @@ use crate::tokenizers::json::JsonTokenizer;
 use crate::weights::Report;
 use crate::weights::vars::Mode;
 
+mod clean;
 mod control;
 mod embed_store;
 mod loras;

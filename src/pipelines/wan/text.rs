@@ -3,6 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{DType, Tensor};
 
+use super::clean::clean;
 use super::embed_store::EmbedStore;
 use super::{Residency, WanPipeline};
 use crate::fail;
@@ -109,7 +110,7 @@ impl WanPipeline {
     }
 
     fn tokenize(&self, text: &str) -> Result<TextIds> {
-        let clean = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let clean = clean(text);
         let ids = self.tokenizer.encode_truncated(&clean, TEXT_LENGTH)?;
         let vocabulary = self.configs.text_encoder.vocab_size;
         if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
