@@ -101,9 +101,13 @@ impl Settings {
             ..Self::with_folders(config_dir, cache_dir)
         };
         let file = settings.config_dir.join("config.toml");
-        match std::fs::read_to_string(&file) {
+        match read_small(&file) {
             Ok(text) => settings.read_file(&file, &text)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => fail!(
+                Config, "{}: cannot be read: {e}", file.display();
+                "HOME or XDG_CONFIG_HOME names another user's folder: set them to your own, or OURVIDZ_CONFIG_DIR"
+            ),
             Err(e) => fail!(Config, "{}: cannot be read: {e}", file.display()),
         }
         settings.read_env(env)?;
@@ -230,6 +234,16 @@ fn folders(env: &Env<'_>) -> Result<[PathBuf; 3]> {
     let data = folder("OURVIDZ_DATA_DIR", usual.map(|u| u.data_dir().into()));
     let data = data.unwrap_or_else(|| config.join("data"));
     Ok([config, cache, data])
+}
+
+/// A regular file of at most a mebibyte; a device or FIFO in its place blocks nobody.
+fn read_small(file: &Path) -> std::io::Result<String> {
+    const MOST_BYTES: u64 = 1 << 20;
+    let kind = std::fs::metadata(file)?;
+    if !kind.is_file() || kind.len() > MOST_BYTES {
+        return Err(std::io::Error::other("it is no regular file of at most 1 MiB"));
+    }
+    std::fs::read_to_string(file)
 }
 
 fn content_mode(value: &str) -> Result<ContentMode> {

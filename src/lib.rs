@@ -41,6 +41,7 @@ pub mod weights;
 pub mod device;
 
 pub mod files;
+pub mod limits;
 pub mod net;
 
 pub mod config;

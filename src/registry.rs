@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::config::{Section, Settings, TomlFile, at_home, dtype_name, nearest, shown};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, kind_of};
 use crate::fail;
+use crate::files::read_bounded;
+use crate::limits;
 
 mod from_path;
 mod identify;
@@ -28,6 +30,9 @@ pub enum Source {
         config_from: Option<PathBuf>,
     },
 }
+
+/// The largest models.toml that is read.
+const LARGEST_FILE_BYTES: u64 = 1 << 20;
 
 /// The architecture behind an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,8 @@ impl ModelFamily {
             "sdxl" => Self::Sdxl,
             "wan" => Self::Wan,
             "qwen" => Self::Qwen,
-            "mock" => Self::Mock,
+            // No release has it: nothing of it is to be passed off as a model's work.
+            "mock" if cfg!(debug_assertions) => Self::Mock,
             other => fail!(
                 Config,
                 "family is `{}`; allowed are sdxl, wan, qwen",
@@ -176,13 +182,16 @@ impl Registry {
     /// # Errors
     /// `Config` for any mistake, with file, line and key; `Io` when it cannot be read.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|e| {
-            let kind = match e.kind() {
-                std::io::ErrorKind::InvalidData => ErrorKind::Config,
+        let bytes = read_bounded(file, LARGEST_FILE_BYTES).map_err(|e| {
+            let kind = match kind_of(&e) {
+                ErrorKind::BadInput => ErrorKind::Config,
                 _ => ErrorKind::Io,
             };
-            Error::new(kind, format!("{}: cannot be read: {e}", file.display()))
+            Error::new(kind, format!("{}: {e}", file.display()))
         })?;
+        let Ok(text) = String::from_utf8(bytes) else {
+            fail!(Config, "{}: cannot be read: it is not UTF-8", file.display());
+        };
         let mut registry = Self::shipped()?;
         registry.add(file, &text)?;
         registry.file = Some(file.into());
@@ -424,7 +433,7 @@ fn digest_of(text: &str) -> Result<String> {
 fn read_size(entry: &Section<'_, '_>, key: &str) -> Result<Option<u32>> {
     match entry.integer(key)? {
         None => Ok(None),
-        Some(v) if v % 8 == 0 && (64..=4096).contains(&v) => Ok(Some(v as u32)),
+        Some(v) if v % limits::SIDE_MULTIPLE == 0 && limits::SIDE_PX.contains(&v) => Ok(Some(v as u32)),
         Some(v) => Err(entry
             .wrong(
                 key,
@@ -437,7 +446,7 @@ fn read_size(entry: &Section<'_, '_>, key: &str) -> Result<Option<u32>> {
 fn read_frames(entry: &Section<'_, '_>) -> Result<Option<u32>> {
     match entry.integer("frames")? {
         None => Ok(None),
-        Some(v) if v % 4 == 1 && (1..=1001).contains(&v) => Ok(Some(v as u32)),
+        Some(v) if v % limits::FRAMES_PER_LATENT == 1 && limits::FRAMES.contains(&v) => Ok(Some(v as u32)),
         Some(v) => Err(entry
             .wrong("frames", &format!("is {v}; allowed are 4n+1 from 1 to 1001"))
             .into()),

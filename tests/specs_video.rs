@@ -226,7 +226,7 @@ fn a_rate_that_gifs_cannot_play_and_no_shift_at_all_are_refused() {
     unsettled(
         "prompt: x\ntype: video_fast\nflow_shift: 0",
         ErrorKind::InvalidSpec,
-        &["config.flow_shift", "above 0"],
+        &["flow_shift is 0", "above 0"],
     );
 }
 

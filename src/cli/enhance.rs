@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
+use super::options::of;
 use super::{Dtype, Place, Talk};
 
 /// The job types whose prompts can be enhanced, aliases included.
@@ -91,31 +92,31 @@ pub struct Enhance {
 
     /// Seed of the answer
     #[arg(short, long, value_name = "N", default_value = "0", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = seed)]
+          value_parser = of::<u64>("seed"))]
     pub seed: u64,
     /// Most tokens that the model may write, 1 to 32768
     #[arg(long, value_name = "N", default_value = "200", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = clap::value_parser!(u32).range(1..=32_768))]
+          value_parser = of::<u32>("max_tokens"))]
     pub max_tokens: u32,
     /// 0 takes the most probable token always; up to 10 [default: 0.7, 0 for the built-in model]
     #[arg(long, value_name = "T", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = |text: &str| real(text, 0.0, 10.0))]
+          value_parser = of::<f32>("temperature"))]
     pub temperature: Option<f32>,
     /// Draw from the tokens that reach this share, 0.001 to 1 [default: 0.9]
     #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = |text: &str| real(text, 0.001, 1.0))]
+          value_parser = of::<f32>("top_p"))]
     pub top_p: Option<f32>,
     /// Draw from this many tokens, 0 for all [default: 20]
     #[arg(long, value_name = "K", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+          value_parser = of::<u32>("top_k"))]
     pub top_k: Option<u32>,
     /// Make tokens that occurred less probable, 0.1 to 10 [default: 1.1, 1 for the built-in model]
     #[arg(long, value_name = "R", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = |text: &str| real(text, 0.1, 10.0))]
+          value_parser = of::<f32>("repetition_penalty"))]
     pub repetition_penalty: Option<f32>,
     /// Most seconds for one answer, 0 to 3600 [default: 60]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Answer",
-          value_parser = |text: &str| real(text, 0.0, 3600.0))]
+          value_parser = seconds)]
     pub time_limit: Option<f32>,
     /// Print the model's answer as it is
     #[arg(long, help_heading = "Answer")]
@@ -144,18 +145,12 @@ pub struct Enhance {
     pub talk: Talk,
 }
 
-fn seed(text: &str) -> Result<u64, String> {
-    match text.parse::<u64>() {
-        Ok(seed) if seed <= i64::MAX as u64 => Ok(seed),
-        _ => Err(format!("not a whole number from 0 to {}", i64::MAX)),
-    }
-}
-
-fn real(text: &str, min: f32, max: f32) -> Result<f32, String> {
+fn seconds(text: &str) -> Result<f32, String> {
+    /// An hour.
+    const MOST: f32 = 3600.0;
     match text.parse::<f32>() {
-        Ok(value) if (min..=max).contains(&value) => Ok(value),
-        Ok(_) => Err(format!("not in {min} to {max}")),
-        Err(_) => Err(format!("not a number; allowed: {min} to {max}")),
+        Ok(value) if (0.0..=MOST).contains(&value) => Ok(value),
+        _ => Err(format!("must be a number from 0 to {MOST}")),
     }
 }
 
@@ -180,9 +175,9 @@ mod tests {
             ("--temperature", "NaN", "0 to 10"),
             ("--top-p", "0", "0.001 to 1"),
             ("--top-p", "1.1", "0.001 to 1"),
-            ("--top-k", "-1", "0..=1000000"),
+            ("--top-k", "-1", "0 to 1000000"),
             ("--repetition-penalty", "0", "0.1 to 10"),
-            ("--max-tokens", "0", "1..=32768"),
+            ("--max-tokens", "0", "1 to 32768"),
             ("--time-limit", "3601", "0 to 3600"),
             ("--seed", "-1", "9223372036854775807"),
             ("--for", "chat_enhance", "video_high"),

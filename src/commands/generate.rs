@@ -17,6 +17,7 @@ use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Staging, sweep};
 use crate::job::Job;
+use crate::media::manifest::Manifest;
 use crate::outbox::body::{self as callback, Report, Status};
 use crate::outcome::{Failure, Outcome};
 use crate::progress::Reporter;
@@ -227,6 +228,9 @@ impl All<'_> {
             Some(failure) => Err(self.failure(failure)),
             None => {
                 self.tell(job, &outcome);
+                if let Some(earlier) = &ready.replayed {
+                    self.compare(earlier, &outcome);
+                }
                 Ok(())
             }
         }
@@ -280,6 +284,30 @@ impl All<'_> {
             job.id,
             shown_timings(&outcome.metadata["timings"])
         ));
+    }
+
+    /// Says where a replay differs from what it replays.
+    fn compare(&mut self, earlier: &Manifest, outcome: &Outcome) {
+        let Ok(now) = serde_json::from_value::<Manifest>(outcome.metadata["manifest"].clone()) else {
+            return;
+        };
+        let id = &outcome.job_id;
+        if now.model.hash != earlier.model.hash {
+            self.reporter.note(&format!(
+                "job {id}: these are other weights than those that made the file: {} now, {} then",
+                now.model.hash, earlier.model.hash
+            ));
+        }
+        let without_id = |manifest: &Manifest| {
+            let mut spec = manifest.spec.clone();
+            spec.as_object_mut().map(|spec| spec.remove("id"));
+            spec
+        };
+        if now.outputs != earlier.outputs && without_id(&now) == without_id(earlier) {
+            self.reporter.note(&format!(
+                "job {id}: these are other pixels than the manifest says of the file"
+            ));
+        }
     }
 
     /// A job that is done already counts as a success.

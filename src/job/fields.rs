@@ -1,133 +1,277 @@
-//! The table of spec fields: names, aliases, where they may stand, what they may hold.
+//! The table of spec fields: names, aliases, where they may stand, what they may hold, which job
+//! types take them. The parser, the resolver, the command line and the JSON Schema read it; a new
+//! option is a row here, a member of [`super::Options`], and what the resolver makes of it.
 
 use serde_json::Value as Json;
 
-use super::messages;
-use super::node::{Node, Value};
-use crate::config::shown;
+use super::content::Content;
+use super::kinds::{ENHANCE, Family, JobKind, Output};
+use crate::limits;
 
 /// Where the canonical form of a spec keeps a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
+pub enum Home {
     Top,
     Config,
     Metadata,
 }
 
-/// What a field may hold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Content {
-    Text,
-    /// `[A-Za-z0-9_-]{1,128}`: it becomes part of file names and object keys.
-    Id,
-    Bool,
-    Integer {
-        min: u64,
-        max: u64,
-        multiple_of: u64,
-    },
-    OneOf(&'static [u64]),
-    Real {
-        min: f64,
-        max: f64,
-    },
-    /// One text or a list of texts.
-    Texts,
-    /// The turns of a conversation.
-    Messages,
-}
+/// Whether a job type takes a field with this value; what it does not take is an error.
+type Takes = fn(&JobKind, &Json) -> bool;
 
 /// One field under its canonical name.
 #[derive(Debug)]
-pub(super) struct Field {
+pub struct Field {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
     pub home: Home,
     /// May also stand in `config`, in `metadata` and at the top level, whatever its home.
     pub anywhere: bool,
     pub content: Content,
+    pub takes: Takes,
+    /// In a few words, for the JSON Schema.
+    pub about: &'static str,
 }
 
-const fn top(name: &'static str, aliases: &'static [&'static str], content: Content) -> Field {
+const fn top(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    content: Content,
+    takes: Takes,
+    about: &'static str,
+) -> Field {
     Field {
         name,
         aliases,
         home: Home::Top,
         anywhere: false,
         content,
+        takes,
+        about,
     }
 }
 
-const fn any(home: Home, name: &'static str, aliases: &'static [&'static str], content: Content) -> Field {
+const fn option(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    content: Content,
+    takes: Takes,
+    about: &'static str,
+) -> Field {
+    anywhere(Home::Config, name, aliases, content, takes, about)
+}
+
+const fn anywhere(
+    home: Home,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    content: Content,
+    takes: Takes,
+    about: &'static str,
+) -> Field {
     Field {
         name,
         aliases,
         home,
         anywhere: true,
         content,
+        takes,
+        about,
     }
 }
 
-const fn option(name: &'static str, aliases: &'static [&'static str], content: Content) -> Field {
-    any(Home::Config, name, aliases, content)
-}
-
-const fn whole(min: u64, max: u64) -> Content {
-    Content::Integer {
-        min,
-        max,
-        multiple_of: 1,
-    }
-}
-
-const fn real(min: f64, max: f64) -> Content {
-    Content::Real { min, max }
-}
-
-/// Sizes in pixels, for every model: SDXL's latents are an eighth of them.
-const SIZE: Content = Content::Integer {
-    min: 64,
-    max: 4096,
-    multiple_of: 8,
+const ALL: Takes = |_, _| true;
+/// Types with a model.
+const MODEL: Takes = |kind, _| kind.family != Family::None;
+const DRAWS: Takes = |kind, _| kind.draws();
+const SDXL: Takes = |kind, _| kind.family == Family::Sdxl;
+const WAN: Takes = |kind, _| kind.family == Family::Wan;
+const VIDEO: Takes = |kind, _| kind.output == Output::Mp4;
+/// Types that ask a language model.
+const ANSWERS: Takes = |kind, _| kind.family == Family::Qwen || kind.enhanced;
+const ENHANCES: Takes = |kind, _| kind.enhances();
+/// A video is one; pictures are as many as one likes.
+const SEVERAL: Takes = |kind, value| kind.draws() && (kind.output != Output::Mp4 || *value == 1);
+/// A picture of WAN is a video of one frame.
+const FRAMES: Takes = |kind, value| kind.output == Output::Mp4 || (kind.family == Family::Wan && *value == 1);
+/// Off is as good as not said, as producers say it.
+const SDXL_IF_ON: Takes = |kind, value| kind.family == Family::Sdxl || *value == false;
+const SDXL_IF_SAID: Takes = |kind, value| {
+    let is_blank = value.as_str().is_some_and(|text| text.trim().is_empty());
+    kind.family == Family::Sdxl || is_blank
 };
 
-/// Seeds are non-negative signed 64-bit numbers, so that every producer can hold one.
-pub(super) const MAX_SEED: u64 = i64::MAX as u64;
+const SIDE: Content = Content::multiple(&limits::SIDE_PX, limits::SIDE_MULTIPLE);
+const TEXT: Content = Content::Text;
 
 /// `config`, `metadata` and `expect` hold fields and are none themselves.
-pub(super) static FIELDS: &[Field] = &[
-    top("id", &["job_id", "jobId"], Content::Id),
-    top("type", &["job_type", "jobType"], Content::Text),
-    any(Home::Top, "model", &[], Content::Text),
-    top("prompt", &[], Content::Text),
-    any(Home::Top, "negative_prompt", &[], Content::Text),
-    top("user_id", &["userId"], Content::Id),
-    any(Home::Top, "compel_enabled", &[], Content::Bool),
-    any(Home::Top, "compel_weights", &[], Content::Text),
-    top("callback_url", &[], Content::Text),
-    option("num_images", &[], Content::OneOf(&[1, 3, 6])),
-    option("seed", &[], whole(0, MAX_SEED)),
-    option("steps", &["num_inference_steps", "sample_steps"], whole(1, 150)),
+pub static FIELDS: &[Field] = &[
+    top(
+        "id",
+        &["job_id", "jobId"],
+        Content::Id,
+        ALL,
+        "Made if it is left out",
+    ),
+    top(
+        "type",
+        &["job_type", "jobType"],
+        TEXT,
+        ALL,
+        "Job type; by the model if it is left out",
+    ),
+    anywhere(
+        Home::Top,
+        "model",
+        &[],
+        TEXT,
+        MODEL,
+        "A name from models.toml, or a path",
+    ),
+    top(
+        "prompt",
+        &[],
+        TEXT,
+        MODEL,
+        "What is to be drawn, enhanced or answered",
+    ),
+    top(
+        "enhanced_prompt",
+        &[],
+        TEXT,
+        |kind, _| kind.enhanced,
+        "What a language model made of the prompt earlier",
+    ),
+    anywhere(
+        Home::Top,
+        "messages",
+        &[],
+        Content::Messages,
+        |kind, _| kind.converses(),
+        "A conversation, oldest turn first",
+    ),
+    anywhere(
+        Home::Top,
+        "negative_prompt",
+        &[],
+        TEXT,
+        DRAWS,
+        "What is not to be drawn",
+    ),
+    top("user_id", &["userId"], Content::Id, ALL, "Whose job it is"),
+    anywhere(
+        Home::Top,
+        "compel_enabled",
+        &[],
+        Content::Bool,
+        SDXL_IF_ON,
+        "Reads the prompt in Compel's notation",
+    ),
+    anywhere(
+        Home::Top,
+        "compel_weights",
+        &[],
+        TEXT,
+        SDXL_IF_SAID,
+        "Weighted terms that join the prompt",
+    ),
+    top(
+        "callback_url",
+        &[],
+        TEXT,
+        ALL,
+        "Who is told what became of the job",
+    ),
+    option(
+        "num_images",
+        &[],
+        Content::whole(&limits::IMAGES),
+        SEVERAL,
+        "Images to make; 1, 3 or 6 in a queue",
+    ),
+    option(
+        "seed",
+        &[],
+        Content::whole(&limits::SEED),
+        MODEL,
+        "Of the first image; drawn if it is left out",
+    ),
+    option(
+        "steps",
+        &["num_inference_steps", "sample_steps"],
+        Content::whole(&limits::STEPS),
+        DRAWS,
+        "Denoising steps",
+    ),
     option(
         "guidance_scale",
         &["cfg_scale", "sample_guide_scale"],
-        real(0.0, 30.0),
+        Content::real(&limits::GUIDANCE_SCALE),
+        DRAWS,
+        "How closely the prompt is followed",
     ),
-    option("width", &[], SIZE),
-    option("height", &[], SIZE),
-    option("scheduler", &[], Content::Text),
-    option("auto_negative", &[], Content::Bool),
-    option("truncate_prompt", &[], Content::Bool),
-    option("deterministic", &[], Content::Bool),
-    option("frames", &["frame_num"], whole(1, 1001)),
-    option("fps", &[], real(1.0, 120.0)),
-    option("flow_shift", &["sample_shift"], real(0.0, 100.0)),
-    option("vae_tiling", &[], Content::Bool),
-    option("format", &[], Content::Text),
+    option("width", &[], SIDE, DRAWS, "Pixels"),
+    option("height", &[], SIDE, DRAWS, "Pixels"),
+    option(
+        "scheduler",
+        &["sampler_name", "sampler"],
+        TEXT,
+        DRAWS,
+        "Sampling method",
+    ),
+    option(
+        "auto_negative",
+        &[],
+        Content::Bool,
+        DRAWS,
+        "Puts automatic terms before the negative prompt",
+    ),
+    option(
+        "truncate_prompt",
+        &[],
+        Content::Bool,
+        SDXL_IF_ON,
+        "Cuts prompts at 77 tokens, as diffusers does",
+    ),
+    option(
+        "deterministic",
+        &[],
+        Content::Bool,
+        DRAWS,
+        "Computes images one by one",
+    ),
+    option(
+        "frames",
+        &["frame_num", "num_frames"],
+        Content::whole(&limits::FRAMES),
+        FRAMES,
+        "Frames of a video, 4n+1",
+    ),
+    option("fps", &[], Content::real(&limits::FPS), VIDEO, "Frames a second"),
+    option(
+        "flow_shift",
+        &["sample_shift"],
+        Content::Above {
+            min: 0.0,
+            max: limits::MOST_FLOW_SHIFT,
+        },
+        WAN,
+        "Shift of the noise levels",
+    ),
+    option(
+        "vae_tiling",
+        &[],
+        Content::Bool,
+        DRAWS,
+        "Decodes in tiles: less memory",
+    ),
+    option("format", &[], TEXT, DRAWS, "png, mp4, webm, gif or png-frames"),
     option(
         "image",
         &["reference_image_url", "referenceImageUrl"],
-        Content::Text,
+        TEXT,
+        DRAWS,
+        "A picture that is followed: a path or an address",
     ),
     option(
         "first_frame",
@@ -136,7 +280,9 @@ pub(super) static FIELDS: &[Field] = &[
             "start_reference_image_url",
             "startReferenceImageUrl",
         ],
-        Content::Text,
+        TEXT,
+        VIDEO,
+        "The picture that a video begins with",
     ),
     option(
         "last_frame",
@@ -145,215 +291,169 @@ pub(super) static FIELDS: &[Field] = &[
             "end_reference_image_url",
             "endReferenceImageUrl",
         ],
-        Content::Text,
+        TEXT,
+        VIDEO,
+        "The picture that a video ends with",
     ),
-    option("reference_type", &[], Content::Text),
-    option("reference_strength", &[], real(0.0, 1.0)),
-    option("strength", &[], real(0.0, 1.0)),
-    option("lora", &[], Content::Texts),
-    any(Home::Top, "messages", &[], Content::Messages),
-    top("enhanced_prompt", &[], Content::Text),
-    option("temperature", &[], real(0.0, 10.0)),
-    option("top_p", &["topP"], real(0.001, 1.0)),
-    option("top_k", &["topK"], whole(0, 1_000_000)),
-    option("repetition_penalty", &["repetitionPenalty"], real(0.1, 10.0)),
-    option("max_tokens", &["max_new_tokens", "maxTokens"], whole(1, 32_768)),
-    option("system_prompt", &["systemPrompt"], Content::Text),
-    option("enhance_for", &["enhanceFor"], Content::Text),
-    option("legacy_names", &[], Content::Bool),
-    any(
+    option(
+        "reference_type",
+        &[],
+        TEXT,
+        SDXL,
+        "What of the picture is followed",
+    ),
+    option(
+        "reference_strength",
+        &[],
+        Content::real(&limits::SHARE),
+        DRAWS,
+        "How closely it is followed",
+    ),
+    option(
+        "strength",
+        &[],
+        Content::real(&limits::SHARE),
+        SDXL,
+        "Denoising strength, as in diffusers",
+    ),
+    option("lora", &[], Content::List(&TEXT), DRAWS, "Additions to the model"),
+    option(
+        "temperature",
+        &[],
+        Content::real(&limits::TEMPERATURE),
+        ANSWERS,
+        "0 takes the most probable token",
+    ),
+    option(
+        "top_p",
+        &["topP"],
+        Content::real(&limits::TOP_P),
+        ANSWERS,
+        "Share of the tokens to draw from",
+    ),
+    option(
+        "top_k",
+        &["topK"],
+        Content::whole(&limits::TOP_K),
+        ANSWERS,
+        "Number of tokens to draw from; 0 for all",
+    ),
+    option(
+        "repetition_penalty",
+        &["repetitionPenalty"],
+        Content::real(&limits::REPETITION_PENALTY),
+        ANSWERS,
+        "Makes tokens that occurred less probable",
+    ),
+    option(
+        "max_tokens",
+        &["max_new_tokens", "maxTokens"],
+        Content::whole(&limits::MAX_TOKENS),
+        ANSWERS,
+        "Most tokens of an answer",
+    ),
+    option(
+        "system_prompt",
+        &["systemPrompt"],
+        TEXT,
+        ANSWERS,
+        "What the language model is told first",
+    ),
+    option(
+        "enhance_for",
+        &["enhanceFor"],
+        TEXT,
+        |kind, _| kind.name == ENHANCE,
+        "The job type that a prompt is enhanced for",
+    ),
+    option(
+        "legacy_names",
+        &[],
+        Content::Bool,
+        ENHANCES,
+        "Names sources as older producers do",
+    ),
+    anywhere(
         Home::Metadata,
         "conversation_id",
         &["conversationId"],
-        Content::Text,
+        TEXT,
+        ALL,
+        "Carried to the callback",
     ),
-    any(Home::Metadata, "message_id", &["messageId"], Content::Text),
-    any(Home::Metadata, "session_id", &[], Content::Text),
-    any(Home::Metadata, "enhancement_type", &[], Content::Text),
+    anywhere(
+        Home::Metadata,
+        "message_id",
+        &["messageId"],
+        TEXT,
+        ALL,
+        "Carried to the callback",
+    ),
+    anywhere(
+        Home::Metadata,
+        "session_id",
+        &[],
+        TEXT,
+        ALL,
+        "Carried to the callback",
+    ),
+    anywhere(
+        Home::Metadata,
+        "enhancement_type",
+        &[],
+        TEXT,
+        ALL,
+        "manual, cinematic or custom",
+    ),
 ];
+
+/// What `expect` holds.
+pub static EXPECT: Content = Content::Map(&[
+    super::content::Key {
+        name: "image",
+        content: TEXT,
+        needed: true,
+    },
+    super::content::Key {
+        name: "min_psnr",
+        content: Content::real(&limits::MIN_PSNR_DB),
+        needed: true,
+    },
+]);
 
 impl Field {
     /// The canonical name, then the aliases.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
-}
 
-/// A value in its field's type, with a remark where it had to be understood first.
-pub(super) struct Read {
-    pub json: Json,
-    pub remark: Option<&'static str>,
-}
-
-/// Reads a value as its field wants it. `lenient`: a number may come as text, as some producers
-/// of queue items send it.
-///
-/// # Errors
-/// What is wrong, beginning with a verb: the caller puts the field's name before it.
-pub(super) fn read(content: Content, node: &Node, lenient: bool) -> Result<Read, String> {
-    let exact = |json: Json| Ok(Read { json, remark: None });
-    match (content, &node.value) {
-        (Content::Text, Value::Text(t) | Value::Number(t)) => exact(checked_text(t)?.into()),
-        (Content::Id, Value::Text(t) | Value::Number(t)) => exact(checked_id(t)?.into()),
-        (Content::Bool, Value::Bool(b)) => exact((*b).into()),
-        (Content::Texts, Value::Text(t)) => exact(vec![checked_text(t)?].into()),
-        (Content::Texts, Value::List(items)) => exact(texts(items)?),
-        (Content::Messages, Value::List(items)) => messages::read(items, lenient),
-        (Content::Integer { .. } | Content::OneOf(_) | Content::Real { .. }, Value::Number(n)) => {
-            exact(number(content, n)?)
+    /// Its canonical place in a spec, as messages name it.
+    pub fn path(&self) -> String {
+        match self.home {
+            Home::Top => self.name.into(),
+            Home::Config => format!("config.{}", self.name),
+            Home::Metadata => format!("metadata.{}", self.name),
         }
-        (Content::Integer { .. } | Content::OneOf(_) | Content::Real { .. }, Value::Text(t)) => {
-            if !lenient || t.trim().parse::<f64>().is_err() {
-                let hint = if t.trim().parse::<f64>().is_ok() {
-                    ", without quotes"
-                } else {
-                    ""
-                };
-                return Err(format!(
-                    "is the text `{}`, it must be {}{hint}",
-                    shown(t),
-                    allowed(content)
-                ));
-            }
-            Ok(Read {
-                json: number(content, t.trim())?,
-                remark: Some("came as text and is read as a number"),
-            })
-        }
-        (Content::Bool, Value::Text(t)) if lenient && (t == "true" || t == "false") => Ok(Read {
-            json: (t == "true").into(),
-            remark: Some("came as text and is read as true or false"),
-        }),
-        (_, Value::Text(t)) => Err(format!(
-            "is the text `{}`, it must be {}",
-            shown(t),
-            allowed(content)
-        )),
-        (_, other) => Err(format!("is {}, it must be {}", other.kind(), allowed(content))),
+    }
+
+    /// Its value in the JSON form of a spec.
+    pub fn value<'j>(&self, spec: &'j Json) -> Option<&'j Json> {
+        let home = match self.home {
+            Home::Top => spec,
+            Home::Config => &spec["config"],
+            Home::Metadata => &spec["metadata"],
+        };
+        home.get(self.name)
     }
 }
 
-/// Checks a value that is in its type already, such as one given as a flag.
+/// The field with this canonical name.
 ///
-/// # Errors
-/// As [`read`].
-pub(super) fn check(content: Content, json: &Json) -> Result<(), String> {
-    match (content, json) {
-        (Content::Text, Json::String(t)) => checked_text(t).map(drop),
-        (Content::Id, Json::String(t)) => checked_id(t).map(drop),
-        (_, Json::Number(n)) => number(content, &n.to_string()).map(drop),
-        (Content::Messages, Json::Array(turns)) => messages::check(turns),
-        (Content::Texts, Json::Array(items)) => items
-            .iter()
-            .filter_map(Json::as_str)
-            .try_for_each(|t| checked_text(t).map(drop)),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn checked_text(text: &str) -> Result<&str, String> {
-    if text.contains('\0') {
-        return Err("holds a NUL character".into());
-    }
-    Ok(text)
-}
-
-/// Whether a text may be a job's id: 1 to 128 letters, digits, `_` and `-`.
-pub fn is_id(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    (1..=128).contains(&text.len()) && text.bytes().all(fits)
-}
-
-fn checked_id(id: &str) -> Result<&str, String> {
-    if !is_id(id) {
-        return Err(format!("is `{}`, it must be {}", shown(id), allowed(Content::Id)));
-    }
-    Ok(id)
-}
-
-fn texts(items: &[Node]) -> Result<Json, String> {
-    items
+/// # Panics
+/// For a name that is not in the table.
+pub fn field(name: &str) -> &'static Field {
+    FIELDS
         .iter()
-        .map(|item| match &item.value {
-            Value::Text(t) => checked_text(t).map(Json::from),
-            other => Err(format!(
-                "holds {}, it must be {}",
-                other.kind(),
-                allowed(Content::Texts)
-            )),
-        })
-        .collect()
-}
-
-fn number(content: Content, written: &str) -> Result<Json, String> {
-    let wrong = || format!("is {}, it must be {}", shown(written), allowed(content));
-    match content {
-        Content::Integer {
-            min,
-            max,
-            multiple_of,
-        } => match whole_number(written) {
-            Some(v) if (min..=max).contains(&v) && v % multiple_of == 0 => Ok(v.into()),
-            _ => Err(wrong()),
-        },
-        Content::OneOf(choices) => match whole_number(written) {
-            Some(v) if choices.contains(&v) => Ok(v.into()),
-            _ => Err(wrong()),
-        },
-        Content::Real { min, max } => match real_number(written) {
-            Some(v) if (min..=max).contains(&v) => Ok(v.into()),
-            _ => Err(wrong()),
-        },
-        _ => Err(wrong()),
-    }
-}
-
-/// A whole number, also as `25.0`, as long as a double holds it exactly.
-fn whole_number(written: &str) -> Option<u64> {
-    let digits = written.strip_prefix('+').unwrap_or(written);
-    if let Some(hex) = digits.strip_prefix("0x") {
-        return u64::from_str_radix(hex, 16).ok();
-    }
-    if let Some(octal) = digits.strip_prefix("0o") {
-        return u64::from_str_radix(octal, 8).ok();
-    }
-    if let Ok(v) = digits.parse::<u64>() {
-        return Some(v);
-    }
-    let v = written.parse::<f64>().ok()?;
-    (v >= 0.0 && v.fract() == 0.0 && v < 9_007_199_254_740_992.0).then_some(v as u64)
-}
-
-fn real_number(written: &str) -> Option<f64> {
-    let v = match whole_number(written) {
-        Some(v) => v as f64,
-        None => written.parse::<f64>().ok()?,
-    };
-    v.is_finite().then_some(v)
-}
-
-/// The allowed values, for messages.
-pub(super) fn allowed(content: Content) -> String {
-    match content {
-        Content::Text => "text".into(),
-        Content::Id => "1 to 128 of the characters A-Z a-z 0-9 _ -".into(),
-        Content::Bool => "true or false".into(),
-        Content::Integer {
-            min,
-            max,
-            multiple_of: 1,
-        } => format!("a whole number from {min} to {max}"),
-        Content::Integer {
-            min,
-            max,
-            multiple_of,
-        } => format!("a multiple of {multiple_of} from {min} to {max}"),
-        Content::OneOf(choices) => {
-            let list: Vec<_> = choices.iter().map(u64::to_string).collect();
-            format!("one of {}", list.join(", "))
-        }
-        Content::Real { min, max } => format!("a number from {min} to {max}"),
-        Content::Texts => "text or a list of texts".into(),
-        Content::Messages => "a list of {role, content}".into(),
-    }
+        .find(|field| field.name == name)
+        .unwrap_or_else(|| panic!("`{name}` is not in the table of fields"))
 }

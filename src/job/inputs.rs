@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{JobSpec, Trust};
+use super::origin::Trust;
+use super::spec::JobSpec;
 use crate::config::shown;
 use crate::fail;
 

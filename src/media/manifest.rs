@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::frames::Frame;
-use super::png;
+use super::png::{self, LARGEST_MANIFEST_BYTES};
 use super::read::{self, Probe};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::job::{Job, JobSpec};
 use crate::schedulers;
 
 /// The layout of this record; a reader refuses a newer one.
@@ -27,7 +27,7 @@ pub const VERSION: u32 = 1;
 pub struct Manifest {
     pub manifest_version: u32,
     /// A complete spec: every default filled in, the first seed named. It can be run again.
-    pub spec: JobSpec,
+    pub spec: Value,
     pub model: ModelRecord,
     pub scheduler: String,
     /// How often the scheduler advanced; heun takes two for most steps.
@@ -103,7 +103,11 @@ impl Output {
 /// What the runner knows when the frames are there.
 #[derive(Debug, Clone)]
 pub struct Made<'a> {
-    pub job: &'a Job,
+    /// A complete spec, as JSON.
+    pub spec: Value,
+    pub seeds: &'a [u64],
+    /// What the model was given in the end.
+    pub negative_prompt: Option<&'a str>,
     pub model: ModelRecord,
     pub scheduler: &'a str,
     pub effective_steps: usize,
@@ -141,16 +145,15 @@ impl Manifest {
     /// # Panics
     /// If there is not one output per seed.
     pub fn new(made: Made<'_>) -> Self {
-        let job = made.job;
-        assert_eq!(made.outputs.len(), job.seeds.len(), "one output per seed");
+        assert_eq!(made.outputs.len(), made.seeds.len(), "one output per seed");
         Self {
             manifest_version: VERSION,
-            spec: settled_spec(job),
+            spec: made.spec,
             model: made.model,
             scheduler: made.scheduler.into(),
             effective_steps: made.effective_steps,
-            seeds: job.seeds.clone(),
-            negative_prompt: job.diffusion().and_then(|d| d.negative_prompt.clone()),
+            seeds: made.seeds.to_vec(),
+            negative_prompt: made.negative_prompt.map(String::from),
             prompt_tokens: made.prompt_tokens.to_vec(),
             build: Build::this(),
             device: made.device.into(),
@@ -171,30 +174,22 @@ impl Manifest {
 
     /// A1111's `parameters` text for one image, as its readers and those of its successors parse it.
     pub fn parameters(&self, index: usize) -> String {
-        let drawn = self.spec.enhanced_prompt.as_ref().or(self.spec.prompt.as_ref());
-        let prompt = drawn.map(String::as_str).unwrap_or_default();
+        let text = |name: &str| self.spec[name].as_str();
+        let prompt = text("enhanced_prompt").or(text("prompt")).unwrap_or_default();
         let mut lines = vec![prompt.to_string()];
         if let Some(negative) = self.negative_prompt.as_deref().filter(|n| !n.is_empty()) {
             lines.push(format!("Negative prompt: {negative}"));
         }
         let (sampler, schedule) = schedulers::a1111_names(&self.scheduler);
-        let config = &self.spec.config;
-        let mut pairs = vec![
-            ("Steps", config.steps.unwrap_or_default().to_string()),
-            ("Sampler", sampler.to_string()),
-        ];
+        let config = &self.spec["config"];
+        // Whole numbers without a point.
+        let number = |name: &str| config[name].as_f64().unwrap_or_default().to_string();
+        let mut pairs = vec![("Steps", number("steps")), ("Sampler", sampler.to_string())];
         pairs.extend(schedule.map(|s| ("Schedule type", s.to_string())));
         pairs.extend([
-            ("CFG scale", config.guidance_scale.unwrap_or_default().to_string()),
+            ("CFG scale", number("guidance_scale")),
             ("Seed", self.outputs[index].seed.to_string()),
-            (
-                "Size",
-                format!(
-                    "{}x{}",
-                    config.width.unwrap_or_default(),
-                    config.height.unwrap_or_default()
-                ),
-            ),
+            ("Size", format!("{}x{}", number("width"), number("height"))),
             ("Model hash", self.model.hash.chars().take(10).collect()),
             ("Model", self.model.name.clone()),
             (
@@ -208,34 +203,6 @@ impl Manifest {
             .collect();
         lines.push(shown.join(", "));
         lines.join("\n")
-    }
-
-    /// The job to run again: everything that decides the picture, under a new id.
-    pub fn replay(self) -> JobSpec {
-        JobSpec {
-            id: None,
-            ..self.spec
-        }
-    }
-}
-
-/// The spec with every default filled in, and without what belongs to the producer.
-///
-/// A scheduler that nobody named stays unnamed: the model's own configuration may say more than a
-/// name does, and a replay must meet the same one.
-pub fn settled_spec(job: &Job) -> JobSpec {
-    // The negative prompt is as the user gave it: automatic terms are added again in a replay.
-    JobSpec {
-        id: job.spec.id.clone(),
-        job_type: job.spec.job_type.clone(),
-        model: job.spec.model.clone(),
-        prompt: job.spec.prompt.clone(),
-        enhanced_prompt: job.spec.enhanced_prompt.clone(),
-        negative_prompt: job.spec.negative_prompt.clone(),
-        compel_enabled: job.spec.compel_enabled,
-        compel_weights: job.spec.compel_weights.clone(),
-        config: job.spec.config.clone(),
-        ..JobSpec::default()
     }
 }
 
@@ -278,6 +245,10 @@ pub fn read_manifest(path: &Path) -> Result<(Manifest, Content)> {
 }
 
 fn parse(text: &str, shown: &str) -> Result<Manifest> {
+    if text.len() > LARGEST_MANIFEST_BYTES {
+        fail!(BadInput, "{shown}: its manifest has {} bytes, and at most {LARGEST_MANIFEST_BYTES} are read", text.len();
+            "ourvidz writes none of that size");
+    }
     let manifest: Manifest = serde_json::from_str(text).map_err(|e| {
         Error::new(
             ErrorKind::BadInput,
@@ -317,69 +288,22 @@ pub fn index_of(manifest: &Manifest, frame: &Frame) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::kinds::KINDS;
-    use crate::job::{Diffusion, Format, Images, Options, Work};
-
-    fn job() -> Job {
-        Job {
-            id: "a".into(),
-            type_name: "sdxl_image_fast".into(),
-            kind: &KINDS[0],
-            model: None,
-            seeds: vec![7, 8, 9],
-            seed_drawn: true,
-            notes: Vec::new(),
-            ignored: Vec::new(),
-            spec_sha256: String::new(),
-            spec: spec(),
-            work: Work::Images(Images {
-                diffusion: Diffusion {
-                    prompt: "a red circle".into(),
-                    negative_prompt: Some("blurry, ugly".into()),
-                    auto_negative: true,
-                    steps: 15,
-                    guidance_scale: 6.0,
-                    width: 4,
-                    height: 2,
-                    scheduler: None,
-                    format: Format::Png,
-                },
-                truncate_prompt: false,
-                deterministic: false,
-            }),
-            inputs: Vec::new(),
-            difference: None,
-        }
-    }
-
-    fn spec() -> JobSpec {
-        JobSpec {
-            job_type: Some("sdxl_image_fast".into()),
-            model: Some("mock".into()),
-            prompt: Some("a red circle".into()),
-            negative_prompt: Some("ugly".into()),
-            user_id: Some("private".into()),
-            callback_url: Some("https://private".into()),
-            config: Options {
-                num_images: Some(3),
-                seed: Some(7),
-                steps: Some(15),
-                guidance_scale: Some(6.0),
-                width: Some(4),
-                height: Some(2),
-                ..Options::default()
-            },
-            ..JobSpec::default()
-        }
-    }
+    use serde_json::json;
 
     fn manifest() -> Manifest {
-        let job = job();
         let outputs = (0..3)
             .map(|i| Output::of(i, 7 + i as u64, &[Frame::new(4, 2, vec![i as u8; 24])]))
             .collect();
         Manifest::new(Made {
-            job: &job,
+            spec: json!({
+                "type": "sdxl_image_fast",
+                "model": "mock",
+                "prompt": "a red circle",
+                "negative_prompt": "ugly",
+                "config": {"num_images": 3, "seed": 7, "steps": 15, "guidance_scale": 6.0, "width": 4, "height": 2},
+            }),
+            seeds: &[7, 8, 9],
+            negative_prompt: Some("blurry, ugly"),
             model: ModelRecord {
                 name: "mock".into(),
                 hash: "0123456789abcdef".into(),
@@ -397,20 +321,10 @@ mod tests {
     }
 
     #[test]
-    fn the_record_survives_json_and_replays_the_settled_job() {
+    fn the_record_survives_json() {
         let record = manifest();
         let back: Manifest = serde_json::from_str(&record.to_json()).unwrap();
         assert_eq!(back, record);
-        let spec = back.replay();
-        assert_eq!(spec.config.seed, Some(7));
-        assert_eq!(spec.config.num_images, Some(3));
-        assert_eq!(spec.config.scheduler, None);
-        assert_eq!(spec.negative_prompt.as_deref(), Some("ugly"));
-    }
-
-    #[test]
-    fn the_record_names_no_person_and_no_address() {
-        assert!(!manifest().to_json().contains("private"));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use png::{BitDepth, ColorType, Compression, Decoder, Encoder, SrgbRenderingIntent};
+use png::text_metadata::ITXtChunk;
+use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits, SrgbRenderingIntent};
 
 use super::frames::Frame;
 use super::marks::xmp_packet;
@@ -12,6 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::read_bounded;
 
+/// The longest manifest that is read, as JSON.
+pub const LARGEST_MANIFEST_BYTES: usize = 1 << 20;
 /// Keyword of the chunk that holds the manifest.
 pub const MANIFEST_KEY: &str = "ourvidz";
 const PARAMETERS_KEY: &str = "parameters";
@@ -121,11 +124,25 @@ pub fn read(path: &Path) -> Result<Picture> {
 }
 
 /// The largest file that is read.
-const LARGEST_FILE_BYTES: u64 = 512 << 20;
+const LARGEST_FILE_BYTES: u64 = 64 << 20;
+/// All that is read beside the pixels.
+const LARGEST_PAPERS_BYTES: usize = 16 << 20;
 const LARGEST_PIXEL_BYTES: usize = 256 << 20;
 
+/// A small chunk may promise gigabytes.
+fn manifest_text(chunk: &ITXtChunk) -> Result<String, String> {
+    let mut chunk = chunk.clone();
+    chunk
+        .decompress_text_with_limit(LARGEST_MANIFEST_BYTES)
+        .and_then(|()| chunk.get_text())
+        .map_err(|e| format!("its manifest: {e}"))
+}
+
 fn decode(bytes: &[u8]) -> Result<Picture, String> {
-    let mut reader = Decoder::new(Cursor::new(bytes))
+    let limits = Limits {
+        bytes: LARGEST_PAPERS_BYTES,
+    };
+    let mut reader = Decoder::new_with_limits(Cursor::new(bytes), limits)
         .read_info()
         .map_err(|e| e.to_string())?;
     if reader.output_color_type() != (ColorType::Rgb, BitDepth::Eight) {
@@ -143,9 +160,8 @@ fn decode(bytes: &[u8]) -> Result<Picture, String> {
         .utf8_text
         .iter()
         .find(|chunk| chunk.keyword == MANIFEST_KEY)
-        .map(|chunk| chunk.get_text())
-        .transpose()
-        .map_err(|e| e.to_string())?;
+        .map(manifest_text)
+        .transpose()?;
     Ok(Picture {
         frame: Frame::new(shown.width, shown.height, rgb),
         manifest,

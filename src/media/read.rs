@@ -5,14 +5,13 @@ mod gif;
 pub mod mp4;
 mod webm;
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::error::{Error, ErrorKind};
-use crate::files::input_error;
+use crate::files::open_regular;
 
 /// What a video file really holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +74,7 @@ pub fn sniff(start: &[u8]) -> Option<FileKind> {
 /// # Errors
 /// `InputMissing` for a missing file, `BadInput` for a broken MP4, WebM or GIF.
 pub fn video(path: &Path) -> Result<Option<Video>> {
-    let file = File::open(path).map_err(|e| input_error(path, e))?;
+    let file = open_regular(path)?;
     from_reader(BufReader::new(file), &format!("video `{}`", path.display()))
 }
 

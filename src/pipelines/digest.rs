@@ -1,7 +1,6 @@
 //! SHA-256 of weight files, remembered between runs by path, size and modification time.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -9,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, ErrorKind};
+use crate::files::open_regular;
 use crate::weights::ModelFiles;
 
 /// Files below this size are cheaper to digest than to look up.
@@ -55,12 +54,7 @@ impl Digests {
     /// # Errors
     /// `InputMissing` when the file cannot be opened; reading errors as they come.
     pub fn of_file(&mut self, path: &Path) -> Result<String> {
-        let mut file = File::open(path).map_err(|e| {
-            Error::new(
-                ErrorKind::InputMissing,
-                format!("model file `{}`: {e}", path.display()),
-            )
-        })?;
+        let mut file = open_regular(path).context("the model")?;
         let metadata = file
             .metadata()
             .with_context(|| format!("reading `{}`", path.display()))?;

@@ -1,6 +1,5 @@
 //! A model named by its path: what is it?
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::identify::check_folder;
 use super::{ModelFamily, ModelSpec, Source};
 use crate::config::{at_home, shown};
 use crate::fail;
+use crate::files::{open_regular, read_bounded};
 
 /// Files by which the original release of WAN 2.1 is known.
 const WAN_FILES: &[&str] = &[
@@ -78,8 +78,8 @@ impl ModelSpec {
 fn folder_family(folder: &Path) -> Result<ModelFamily> {
     check_folder(folder)?;
     let read = |file: &str| -> Option<Value> {
-        let text = std::fs::read_to_string(folder.join(file)).ok()?;
-        serde_json::from_str(&text).ok()
+        let text = read_bounded(&folder.join(file), LARGEST_HEADER_BYTES).ok()?;
+        serde_json::from_slice(&text).ok()
     };
     let shown_folder = folder.display();
     if let Some(index) = read("model_index.json") {
@@ -127,7 +127,7 @@ fn tensor_names(path: &Path) -> Option<Vec<String>> {
 
 /// The header of a safetensors file: what is said of each tensor, by name.
 pub(super) fn header(path: &Path) -> Option<serde_json::Map<String, Value>> {
-    let mut file = File::open(path).ok()?;
+    let mut file = open_regular(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
     let length = u64::from_le_bytes(length);

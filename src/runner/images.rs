@@ -1,6 +1,7 @@
 //! Pictures with SDXL.
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
@@ -109,7 +110,9 @@ fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput) -> Manifest {
     notes.extend(output.notes.iter().cloned());
     let outputs = output.frames.iter().zip(&job.seeds).enumerate();
     Manifest::new(Made {
-        job,
+        spec: json!(job.manifest_spec()),
+        seeds: &job.seeds,
+        negative_prompt: job.diffusion().and_then(|d| d.negative_prompt.as_deref()),
         model: model_record(job, loaded),
         scheduler: &output.scheduler,
         effective_steps: output.effective_steps,

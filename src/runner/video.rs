@@ -148,7 +148,9 @@ fn manifest(job: &Job, loaded: &Loaded, rendered: &Rendered, references: Vec<Ref
     notes.extend(facts.notes.iter().cloned());
     let outputs = rendered.clips.iter().zip(&job.seeds).enumerate();
     Manifest::new(Made {
-        job,
+        spec: json!(job.manifest_spec()),
+        seeds: &job.seeds,
+        negative_prompt: job.diffusion().and_then(|d| d.negative_prompt.as_deref()),
         model: images::model_record(job, loaded),
         scheduler: &facts.scheduler,
         effective_steps: facts.effective_steps,
@@ -183,7 +185,9 @@ fn encode(
         fail!(Internal, "a video as {}", format.name());
     };
     if container == VideoFormat::PngFrames {
-        return images::encode(job, manifest, clip);
+        let files = images::encode(job, manifest, clip)?;
+        check_total(&files, job.kind.limit_bytes)?;
+        return Ok(files);
     }
     let settings = VideoSettings {
         format: container,
@@ -207,6 +211,21 @@ fn encode(
         format,
         duration_s: Some(probe.duration_s),
     }])
+}
+
+/// The limit of a video holds for all its frames together.
+///
+/// # Errors
+/// `OutputTooLarge`.
+fn check_total(files: &[Encoded], limit_bytes: u64) -> Result<()> {
+    let total: u64 = files.iter().map(|file| file.bytes.len() as u64).sum();
+    if total > limit_bytes {
+        fail!(
+            OutputTooLarge, "the {} frames take {total} bytes together, over the limit of {limit_bytes} bytes for this job type", files.len();
+            "ask for fewer frames or a smaller size, or take --format mp4"
+        );
+    }
+    Ok(())
 }
 
 /// # Errors

@@ -1,7 +1,6 @@
 //! Safetensors and PyTorch files, mapped from disk or compiled into the binary, as one table of tensors.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::pytorch;
 use super::stored::widen;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::open_regular;
 
 /// One tensor's place in a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -288,12 +288,10 @@ fn loose_header(bytes: &[u8]) -> Option<(usize, Metadata)> {
 }
 
 fn map_file(path: &Path) -> Result<Source> {
-    let file = File::open(path).map_err(|e| {
-        Error::new(
-            ErrorKind::InputMissing,
-            format!("weights `{}`: {e}", path.display()),
-        )
-        .hint("check the path in models.toml or --model")
+    // A FIFO or a device is no model, and waits for nobody.
+    let file = open_regular(path).map_err(|e| {
+        Error::new(ErrorKind::InputMissing, format!("weights: {e}"))
+            .hint("check the path in models.toml or --model")
     })?;
     if file.metadata().context("reading the file's size")?.len() == 0 {
         fail!(BadInput, "weights `{}`: the file is empty", path.display(); "download or copy the file again");

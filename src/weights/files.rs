@@ -4,12 +4,16 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::de::DeserializeOwned;
 
 use super::Checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::read_bounded;
+
+/// Tokenizers and configurations; the largest known has 34 MB.
+const LARGEST_SIDE_FILE_BYTES: u64 = 256 << 20;
 
 /// The files of a model in the diffusers or Hugging Face folder layout.
 #[derive(Debug, Clone)]
@@ -28,10 +32,9 @@ impl ModelFiles {
         match self {
             Self::Folder(root) => {
                 let path = root.join(relative);
-                match std::fs::read(&path) {
-                    Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
+                match path.symlink_metadata() {
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(e) => Err(e).with_context(|| format!("reading `{}`", path.display())),
+                    _ => read_bounded(&path, LARGEST_SIDE_FILE_BYTES).map(|bytes| Some(Cow::Owned(bytes))),
                 }
             }
             Self::Embedded(files) => Ok(files

@@ -32,7 +32,7 @@ pub fn print(reporter: &mut Reporter, jobs: &[Ready], runner: &Runner) {
 }
 
 fn record(ready: &Ready, settings: &Settings) -> Value {
-    let Ready { job, plan, state } = ready;
+    let Ready { job, plan, state, .. } = ready;
     let outputs: Vec<String> = plan.assets.iter().map(|a| a.path.display().to_string()).collect();
     let dtype = settings.dtype.as_ref();
     let model = job.model.as_ref();

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{Existing, folder_of, read_bounded};
 use crate::job::{Job, JobSpec};
-use crate::media::manifest::{Manifest, read_manifest, settled_spec};
+use crate::media::manifest::{Manifest, read_manifest};
 
 /// Callbacks hold a manifest and at most a long answer.
 const LARGEST_CALLBACK_BYTES: u64 = 16 << 20;
@@ -77,7 +77,7 @@ impl Earlier {
         match &self.spec_sha256 {
             Some(sha256) => *sha256 == job.spec_sha256,
             None => serde_json::from_value(self.body["metadata"]["manifest"].clone())
-                .is_ok_and(|old: Manifest| is_same(job, old.spec)),
+                .is_ok_and(|old: Manifest| is_same(job, &old.spec)),
         }
     }
 }
@@ -127,8 +127,8 @@ fn of_files(job: &Job, plan: &Plan) -> Result<State> {
             continue;
         }
         match read_manifest(&place.path) {
-            Ok((old, _)) if is_same(job, old.spec.clone()) => found.push(old),
-            Ok((old, _)) if job.spec.id.is_some() && old.spec.id == job.spec.id => {
+            Ok((old, _)) if is_same(job, &old.spec) => found.push(old),
+            Ok((old, _)) if job.spec.id.is_some() && old.spec["id"].as_str() == job.spec.id.as_deref() => {
                 if place.existing == Existing::Keep {
                     return Err(conflict(job));
                 }
@@ -174,8 +174,11 @@ pub fn in_the_way(path: &Path) -> anyhow::Error {
 
 /// Whether a manifest's job is this one. A prompt that is still to be enhanced is as good as what
 /// came of it, and a seed that is still to be drawn as good as the drawn one.
-fn is_same(job: &Job, old: JobSpec) -> bool {
-    let mut new = settled_spec(job);
+fn is_same(job: &Job, old: &Value) -> bool {
+    let Ok(old) = serde_json::from_value::<JobSpec>(old.clone()) else {
+        return false;
+    };
+    let mut new = job.manifest_spec();
     new.enhanced_prompt = new.enhanced_prompt.or(old.enhanced_prompt.clone());
     if job.seed_drawn {
         new.config.seed = old.config.seed;
@@ -199,7 +202,7 @@ pub fn check_same_output(path: &Path, made: &Value, job: &Job) -> Result<()> {
             path.display()
         );
     };
-    if old.outputs == made.outputs && is_same(job, old.spec) {
+    if old.outputs == made.outputs && is_same(job, &old.spec) {
         return Ok(());
     }
     Err(in_the_way(path))

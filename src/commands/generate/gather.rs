@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::cli::Generate;
+use crate::cli::{self, Generate};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::files::folder_of;
-use crate::job::{JobSpec, MAX_SPEC_BYTES, Options, Origin, Trust, parse};
-use crate::media::manifest::read_manifest;
+use crate::files::{folder_of, open_regular};
+use crate::job::{JobSpec, MAX_SPEC_BYTES, Origin, Trust, kinds, parse};
+use crate::media::manifest::{Manifest, read_manifest};
 
 /// A spec and where it came from.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Gathered {
     /// For messages: a path, `stdin`, or nothing for flags.
     pub name: Option<String>,
     pub trust: Trust,
+    /// What made the file whose job is run again.
+    pub replayed: Option<Box<Manifest>>,
 }
 
 /// One input that could not be read as specs.
@@ -41,7 +43,8 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
     let prompt = prompt(args, &inputs)?;
     let mut found = Vec::new();
     if let Some(path) = &args.from {
-        let mut spec = read_manifest(path)?.0.replay();
+        let (manifest, _) = read_manifest(path)?;
+        let mut spec = replay(path, &manifest)?;
         if args.output.as_deref().is_some_and(names_a_format) {
             // The new file's name says what it is wanted as.
             spec.config.format = None;
@@ -53,6 +56,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
                 true => Trust::FULL,
                 false => Origin::Replay.trust(),
             },
+            replayed: Some(Box::new(manifest)),
         }));
     } else if inputs.specs.is_empty() {
         if prompt.is_none() {
@@ -62,6 +66,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
             spec: JobSpec::default(),
             name: None,
             trust: Origin::Flags.trust(),
+            replayed: None,
         }));
     }
     for input in &inputs.specs {
@@ -74,6 +79,31 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         lay_over(args, prompt.as_deref(), &mut gathered.spec);
     }
     Ok(found)
+}
+
+/// The job that made a picture or video, from its manifest, which anybody may have written: only what
+/// our writer puts there, read like any other spec.
+fn replay(path: &Path, manifest: &Manifest) -> Result<JobSpec> {
+    let name = path.display().to_string();
+    let spec = manifest.spec.to_string();
+    let mut specs = parse(spec.as_bytes(), &name, Origin::Replay)?;
+    let (Some(spec), true) = (specs.pop(), specs.is_empty()) else {
+        fail!(BadInput, "`{name}`: its manifest holds no job"; "give a file that ourvidz wrote");
+    };
+    if let Some(kind) = spec.job_type.as_deref().and_then(kinds::find)
+        && !kind.draws()
+    {
+        fail!(BadInput, "`{name}`: its manifest names type `{}`, which makes no pictures", kind.name;
+            "give a file that ourvidz wrote");
+    }
+    Ok(JobSpec {
+        id: None,
+        user_id: None,
+        messages: Vec::new(),
+        metadata: serde_json::Map::new(),
+        expect: None,
+        ..spec
+    })
 }
 
 /// Whether an output's name ends like a video or a picture.
@@ -150,6 +180,7 @@ pub fn read_specs(input: &str) -> Result<Vec<Gathered>> {
             spec,
             name: Some(name.into()),
             trust: origin.trust(),
+            replayed: None,
         })
         .collect())
 }
@@ -176,12 +207,10 @@ fn read_spec_file(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
         fail!(InputMissing, "spec `{shown}` is a folder"; "name its files, as in `{shown}/*.yaml`");
     }
-    let file = std::fs::File::open(path).map_err(|e| {
-        Error::new(
-            ErrorKind::InputMissing,
-            format!("spec `{shown}`: cannot be read ({e})"),
-        )
-        .hint("name an existing YAML or JSON file, or put a prompt into quotes")
+    let file = open_regular(path).map_err(|e| {
+        let Error { kind, message, .. } = Error::summary(&e);
+        Error::new(kind, format!("spec `{shown}`: {message}"))
+            .hint("name an existing YAML or JSON file, or put a prompt into quotes")
     })?;
     bounded(file).with_context(|| format!("spec `{shown}`"))
 }
@@ -212,57 +241,19 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
     set(&mut spec.negative_prompt, args.negative_prompt.as_ref());
     set(&mut spec.job_type, args.job_type.as_ref());
     set(&mut spec.model, args.model.as_ref());
-    let Options {
-        num_images,
-        seed,
-        steps,
-        guidance_scale,
-        width,
-        height,
-        scheduler,
-        auto_negative,
-        truncate_prompt,
-        deterministic,
-        frames,
-        fps,
-        flow_shift,
-        vae_tiling,
-        format,
-        image,
-        first_frame,
-        last_frame,
-        reference_strength,
-        reference_type: _,
-        strength: _,
-        lora: _,
-        temperature: _,
-        top_p: _,
-        top_k: _,
-        repetition_penalty: _,
-        max_tokens: _,
-        system_prompt: _,
-        enhance_for: _,
-        legacy_names: _,
-    } = &mut spec.config;
-    set(num_images, args.batch_count.as_ref());
-    set(seed, args.seed.as_ref());
-    set(steps, args.steps.as_ref());
-    set(guidance_scale, args.cfg_scale.as_ref());
-    set(width, args.width.as_ref());
-    set(height, args.height.as_ref());
-    set(scheduler, args.scheduler.as_ref());
-    set(auto_negative, args.no_auto_negative.then_some(&false));
-    set(truncate_prompt, args.truncate_prompt.then_some(&true));
-    set(deterministic, args.deterministic.then_some(&true));
-    set(frames, args.frames.as_ref());
-    set(fps, args.fps.as_ref());
-    set(flow_shift, args.flow_shift.as_ref());
-    set(vae_tiling, args.vae_tiling.then_some(&true));
-    set(format, args.format.as_ref());
-    set(image, args.init_img.as_ref());
-    set(first_frame, args.first_frame.as_ref());
-    set(last_frame, args.last_frame.as_ref());
-    set(reference_strength, args.reference_strength.as_ref());
+    set_options(&args.options, spec);
+}
+
+fn set_options(options: &cli::Options, spec: &mut JobSpec) {
+    let given = options.given();
+    if given.is_empty() {
+        return;
+    }
+    let mut config = serde_json::to_value(&spec.config).expect("options are plain JSON");
+    for (name, value) in given {
+        config[name] = value;
+    }
+    spec.config = serde_json::from_value(config).expect("every flag was read as its field is");
 }
 
 #[cfg(test)]
@@ -318,8 +309,11 @@ mod tests {
         spec.config.seed = Some(1);
         spec.config.steps = Some(30);
         let args = Generate {
-            seed: Some(2),
-            no_auto_negative: true,
+            options: cli::Options {
+                seed: Some(2),
+                auto_negative: Some(false),
+                ..cli::Options::default()
+            },
             ..Generate::default()
         };
         lay_over(&args, Some("new"), &mut spec);

@@ -12,6 +12,7 @@ use super::gather::{Gathered, Unread};
 use super::layout::{Layout, Plan};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Addresses, Job, JobSpec, Output, Request, job_kind};
+use crate::media::manifest::{Manifest, ReferenceRecord};
 use crate::outbox::target::target;
 use crate::registry::Registry;
 use crate::runner::Runner;
@@ -31,6 +32,8 @@ pub struct Ready {
     pub plan: Plan,
     /// What is at its places.
     pub state: State,
+    /// What made the file whose job is run again.
+    pub replayed: Option<Box<Manifest>>,
 }
 
 /// A job that cannot start.
@@ -95,7 +98,7 @@ pub fn all(
         let drawn = || uuid::Uuid::new_v4().to_string();
         let id = found.spec.id.clone().unwrap_or_else(drawn);
         match settle(&id, &found, runner, layout) {
-            Ok(job) => settled.push(job),
+            Ok(job) => settled.push((job, found.replayed)),
             Err(error) => prepared.invalid.push(refused(id, found, error)),
         }
     }
@@ -141,6 +144,12 @@ fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> R
         job.notes.push(note);
         job.ignored.push("callback_url".into());
     }
+    if let Some(manifest) = found.replayed.as_ref().filter(|_| !layout.force) {
+        for input in &mut job.inputs {
+            let same = |r: &&ReferenceRecord| r.field == input.field && r.source == input.source;
+            input.sha256 = manifest.references.iter().find(same).map(|r| r.sha256.clone());
+        }
+    }
     Ok(job)
 }
 
@@ -158,7 +167,8 @@ fn take_format(spec: &mut JobSpec, registry: &Registry, output: Option<&str>) {
 
 /// Gives every job its places and looks at what is there. A job that is done already keeps the seed
 /// that was drawn for it then.
-fn plan(mut settled: Vec<Job>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
+fn plan(settled: Vec<(Job, Option<Box<Manifest>>)>, layout: &Layout, prepared: &mut Prepared) -> Result<()> {
+    let (mut settled, replayed): (Vec<Job>, Vec<_>) = settled.into_iter().unzip();
     let plans = layout.plan(&settled)?;
     let states: Vec<Result<State>> = settled
         .iter()
@@ -172,12 +182,18 @@ fn plan(mut settled: Vec<Job>, layout: &Layout, prepared: &mut Prepared) -> Resu
     }
     // Seeds may be in names.
     let plans = layout.plan(&settled)?;
-    for ((mut job, plan), state) in settled.into_iter().zip(plans).zip(states) {
+    let all = settled.into_iter().zip(plans).zip(states).zip(replayed);
+    for (((mut job, plan), state), replayed) in all {
         match state {
             Ok(state) => {
                 let difference = plan.assets.first().map(|first| first.difference());
                 job.difference = difference;
-                prepared.ready.push(Ready { job, plan, state });
+                prepared.ready.push(Ready {
+                    job,
+                    plan,
+                    state,
+                    replayed,
+                });
             }
             Err(error) => prepared.invalid.push(Invalid {
                 error: error.context(format!("job `{}`", job.id)),

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::fields::{self, Read};
 use super::node::{Entry, Node, Value};
+use super::words::{Read, checked_text};
 use crate::config::shown;
 
 /// Most turns of a conversation, the newest included; system messages are none.
@@ -36,7 +36,7 @@ const ROLES: &[&str] = &["system", "user", "assistant"];
 ///
 /// # Errors
 /// What is wrong, beginning with a verb, with the number of the turn.
-pub(super) fn read(items: &[Node], lenient: bool) -> Result<Read, String> {
+pub fn read(items: &[Node], lenient: bool) -> Result<Read, String> {
     let mut remark = None;
     let mut turns = Vec::new();
     for (number, item) in (1..).zip(items) {
@@ -85,7 +85,7 @@ fn text<'n>(entries: &'n [Entry], key: &str, number: usize) -> Result<&'n str, S
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn check(turns: &[Json]) -> Result<(), String> {
+pub fn check(turns: &[Json]) -> Result<(), String> {
     for (number, turn) in (1..).zip(turns) {
         let role = turn["role"].as_str().unwrap_or_default();
         if !ROLES.contains(&role) {
@@ -95,7 +95,7 @@ pub(super) fn check(turns: &[Json]) -> Result<(), String> {
                 ROLES.join(", ")
             ));
         }
-        fields::checked_text(turn["content"].as_str().unwrap_or_default())
+        checked_text(turn["content"].as_str().unwrap_or_default())
             .map_err(|e| format!("{e} in turn {number}"))?;
     }
     Ok(())
@@ -103,7 +103,7 @@ pub(super) fn check(turns: &[Json]) -> Result<(), String> {
 
 /// Keeps the newest turns, and of all but the newest no more than the contract says; notes tell what
 /// was left out. System messages stay as they are.
-pub(super) fn shorten(turns: &mut Vec<Turn>, notes: &mut Vec<String>) {
+pub fn shorten(turns: &mut Vec<Turn>, notes: &mut Vec<String>) {
     let spoken = turns.iter().filter(|t| t.role != Speaker::System).count();
     let mut surplus = spoken.saturating_sub(MOST_TURNS);
     if surplus > 0 {

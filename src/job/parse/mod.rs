@@ -6,11 +6,19 @@
 use anyhow::Result;
 use serde_json::{Map, Value as Json};
 
-use super::fields::{self, FIELDS, Field, Home};
-use super::node::{Entry, Fault, JsonFault, Node, Place, Value, read_json, read_yaml};
-use super::{JobSpec, Origin, kinds};
+use super::fields::{EXPECT, FIELDS, Field, Home};
+use super::kinds;
+use super::origin::Origin;
+use super::spec::JobSpec;
 use crate::config::{nearest, shown};
 use crate::error::{Error, ErrorKind};
+
+pub mod messages;
+mod node;
+pub mod values;
+pub mod words;
+
+use node::{Entry, Fault, JsonFault, Node, Place, Value, read_json, read_yaml};
 
 /// Largest input.
 pub const MAX_SPEC_BYTES: usize = 64 * 1024;
@@ -65,7 +73,7 @@ pub fn labels(bytes: &[u8]) -> JobSpec {
         })
     };
     JobSpec {
-        id: text("id").filter(|id| fields::is_id(id)),
+        id: text("id").filter(|id| words::is_id(id)),
         job_type: text("type").filter(|name| kinds::find(name).is_some()),
         user_id: text("user_id"),
         callback_url: text("callback_url"),
@@ -206,7 +214,7 @@ fn build(entries: Vec<Entry>, origin: Origin) -> Result<JobSpec, Fault> {
         builder.take(field, &parts)?;
     }
     if let Some(expect) = expect {
-        builder.expect(expect)?;
+        builder.expect(&expect)?;
     }
     builder.unknown(parts)?;
     builder.finish()
@@ -303,8 +311,8 @@ impl Builder {
 
     fn read(&mut self, field: &Field, entry: &Entry, path: &str) -> Result<Json, Fault> {
         let lenient = self.origin == Origin::Queue;
-        let read = fields::read(field.content, &entry.node, lenient)
-            .map_err(|m| Fault::new(entry.node.at, format!("{path} {m}")))?;
+        let read = values::read(field.content, &entry.node, lenient)
+            .map_err(|wrong| Fault::new(entry.node.at, wrong.about(path)))?;
         if let Some(remark) = read.remark {
             self.notes.push(format!("{path} {remark}"));
         }
@@ -321,35 +329,10 @@ impl Builder {
         }
     }
 
-    fn expect(&mut self, node: Node) -> Result<(), Fault> {
-        let Value::Map(entries) = node.value else {
-            let message = format!(
-                "expect is {}, it must be a map of image and min_psnr",
-                node.value.kind()
-            );
-            return Err(Fault::new(node.at, message));
-        };
-        let mut expect = Map::new();
-        for entry in entries {
-            let content = match entry.key.as_str() {
-                "image" => fields::Content::Text,
-                "min_psnr" => fields::Content::Real { min: 1.0, max: 200.0 },
-                other => {
-                    self.unknown_field(&entry, "expect.", nearest(other, ["image", "min_psnr"]))?;
-                    continue;
-                }
-            };
-            let path = format!("expect.{}", entry.key);
-            let read = fields::read(content, &entry.node, false)
-                .map_err(|m| Fault::new(entry.node.at, format!("{path} {m}")))?;
-            expect.insert(entry.key, read.json);
-        }
-        for needed in ["image", "min_psnr"] {
-            if !expect.contains_key(needed) {
-                return Err(Fault::new(node.at, format!("expect.{needed} is missing")));
-            }
-        }
-        self.expect = Some(Json::Object(expect));
+    fn expect(&mut self, node: &Node) -> Result<(), Fault> {
+        let read =
+            values::read(EXPECT, node, false).map_err(|wrong| Fault::new(node.at, wrong.about("expect")))?;
+        self.expect = Some(read.json);
         Ok(())
     }
 
@@ -423,16 +406,14 @@ fn misspelt(key: &str, known: &str) -> bool {
     strsim::damerau_levenshtein(key, known) <= 1 + known.len() / 8
 }
 
-/// A value to be carried along untouched; numbers that JSON lacks stay text.
+/// A value to be carried along untouched; numbers that JSON would write otherwise stay text.
 fn json_of(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
         Value::Bool(b) => (*b).into(),
         Value::Text(t) => t.clone().into(),
-        Value::Number(n) => match (n.parse::<u64>(), n.parse::<i64>(), n.parse::<f64>()) {
-            (Ok(v), _, _) => v.into(),
-            (_, Ok(v), _) => v.into(),
-            (_, _, Ok(v)) if v.is_finite() => v.into(),
+        Value::Number(n) => match serde_json::from_str::<Json>(n) {
+            Ok(number) if number.is_number() && number.to_string() == *n => number,
             _ => n.clone().into(),
         },
         Value::List(items) => items.iter().map(json_of).collect(),

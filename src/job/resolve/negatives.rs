@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::Family;
 use crate::config::ContentMode;
+use crate::job::kinds::Family;
 
 /// The tokens of one chunk of CLIP, without begin and end marks.
 const CHUNK_TOKENS: usize = 75;
@@ -36,7 +36,7 @@ struct Tier {
 }
 
 static DATA: LazyLock<Data> = LazyLock::new(|| {
-    toml::from_str(include_str!("../../assets/negatives.toml")).expect("the shipped negative tiers parse")
+    toml::from_str(include_str!("../../../assets/negatives.toml")).expect("the shipped negative tiers parse")
 });
 
 /// How many tokens a family's models read at once.

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 
-use super::resolve::{Asked, diffusion};
-use super::{Format, JobKind, Options, Output, References, Video};
+use super::asked::{Asked, diffusion};
 use crate::fail;
+use crate::job::kinds::{Format, JobKind, Output};
+use crate::job::settled::{Diffusion, References, Video};
+use crate::job::spec::Options;
+use crate::limits::FRAMES_PER_LATENT;
 use crate::media::video::{Fps, VideoFormat};
 
-/// WAN turns 4 frames into one latent frame, after the first.
-const FRAMES_PER_LATENT: u32 = 4;
 /// 8 pixels a latent, 2 latents a patch.
 const SIZE_MULTIPLE: u32 = 16;
 /// What the older system documented; it never decoded to more than 81 frames.
@@ -19,21 +20,12 @@ const DEFAULT_REFERENCE_STRENGTH: f64 = 1.0;
 
 /// # Errors
 /// `InvalidSpec` for an impossible number of frames, size or mixture of references.
-pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video> {
+pub fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video> {
     let config = &asked.spec.config;
     let references = references(config)?;
     let frames = frames(asked, notes)?;
-    if config.flow_shift.is_some_and(|shift| shift <= 0.0) {
-        fail!(InvalidSpec, "config.flow_shift is 0, it must be above 0"; "5 is usual, 3 for small sizes");
-    }
     let diffusion = diffusion(asked, !references.is_empty(), notes)?;
-    for (name, value) in [("width", diffusion.width), ("height", diffusion.height)] {
-        if value % SIZE_MULTIPLE != 0 {
-            let below = value / SIZE_MULTIPLE * SIZE_MULTIPLE;
-            fail!(InvalidSpec, "config.{name} is {value}, it must be a multiple of {SIZE_MULTIPLE} for type `{}`", asked.kind.name;
-                "the nearest are {below} and {}", below + SIZE_MULTIPLE);
-        }
-    }
+    check_sides(&diffusion, asked.kind.name)?;
     let fps = config.fps.unwrap_or(f64::from(asked.kind.fps));
     if asked.kind.output == Output::Mp4 {
         Fps::new(fps).context("config.fps")?;
@@ -51,6 +43,28 @@ pub(super) fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video>
     })
 }
 
+/// Both sides in one message, each with the nearest that work.
+fn check_sides(diffusion: &Diffusion, type_name: &str) -> Result<()> {
+    let wrong: Vec<(&str, u32)> = [("width", diffusion.width), ("height", diffusion.height)]
+        .into_iter()
+        .filter(|(_, side)| side % SIZE_MULTIPLE != 0)
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> = wrong
+        .iter()
+        .map(|(name, side)| format!("config.{name} is {side}"))
+        .collect();
+    let nearest = |(name, side): &(&str, u32)| {
+        let below = side / SIZE_MULTIPLE * SIZE_MULTIPLE;
+        format!("the nearest {name}s are {below} and {}", below + SIZE_MULTIPLE)
+    };
+    let nearest: Vec<String> = wrong.iter().map(nearest).collect();
+    fail!(InvalidSpec, "{}, it must be a multiple of {SIZE_MULTIPLE} for type `{type_name}`", said.join(" and ");
+        "{}", nearest.join(", "))
+}
+
 fn frames(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<u32> {
     if asked.kind.output != Output::Mp4 {
         return Ok(1);
@@ -66,10 +80,11 @@ fn frames(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<u32> {
         ));
         return Ok(frames);
     }
-    if wanted % FRAMES_PER_LATENT != 1 {
-        let below = wanted.saturating_sub(1) / FRAMES_PER_LATENT * FRAMES_PER_LATENT + 1;
-        fail!(InvalidSpec, "config.frames is {wanted}, it must be {FRAMES_PER_LATENT}n+1";
-            "the nearest are {below} and {}", below + FRAMES_PER_LATENT);
+    let step = FRAMES_PER_LATENT as u32;
+    if wanted % step != 1 {
+        let below = wanted.saturating_sub(1) / step * step + 1;
+        fail!(InvalidSpec, "config.frames is {wanted}, it must be {step}n+1";
+            "the nearest are {below} and {}", below + step);
     }
     Ok(wanted)
 }
@@ -89,7 +104,7 @@ fn references(config: &Options) -> Result<References> {
 }
 
 /// The options with every default of a video filled in.
-pub(super) fn write_out(video: &Video, kind: &JobKind, config: &mut Options) {
+pub fn write_out(video: &Video, kind: &JobKind, config: &mut Options) {
     config.flow_shift = video.flow_shift;
     config.vae_tiling = Some(video.vae_tiling);
     if kind.output == Output::Mp4 {

@@ -1,25 +1,30 @@
 //! From what was asked for to what will run: defaults filled in, every value checked.
 
 use anyhow::{Context, Result};
-use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::fields::{self, FIELDS, Home, MAX_SEED};
-use super::inputs::inputs;
-use super::resolve_text::{chat, enhancing};
-use super::resolve_video::{video, write_out};
-use super::{
-    Addresses, Diffusion, Family, Images, Job, JobKind, JobSpec, Options, Output, Trust, Work, kinds,
-    negatives, options,
-};
+use super::fields::FIELDS;
+use super::inputs::{Addresses, inputs};
+use super::kinds::{self, Family, JobKind, Output};
+use super::origin::Trust;
+use super::parse::values;
+use super::settled::{Job, Work};
+use super::spec::{JobSpec, Options};
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
-use crate::policy::Judge;
+use crate::limits::{IMAGES_OF_PRODUCERS, MAX_SEED};
 use crate::registry::{ModelFamily, ModelSpec, Registry};
 
-/// Counts a text's tokens as the model's tokenizer sees them, without begin and end marks.
-pub type CountTokens<'a> = dyn Fn(&ModelSpec, &str) -> Result<usize> + 'a;
+mod asked;
+mod images;
+pub mod negatives;
+mod options;
+mod text;
+mod video;
+
+use asked::Asked;
+pub use asked::CountTokens;
 
 /// Seeds are drawn below 2^53, so that readers which keep numbers as doubles do not change them.
 const DRAWN_SEED_BITS: u32 = 53;
@@ -54,16 +59,6 @@ pub struct Request<'a> {
     pub addresses: Addresses<'a>,
 }
 
-/// What a kind of work is settled from.
-pub(super) struct Asked<'a> {
-    pub spec: &'a JobSpec,
-    pub kind: &'static JobKind,
-    pub model: &'a ModelSpec,
-    pub registry: &'a Registry,
-    pub settings: &'a Settings,
-    pub count_tokens: &'a CountTokens<'a>,
-}
-
 fn resolve_named(
     request: &Request<'_>,
     registry: &Registry,
@@ -71,7 +66,7 @@ fn resolve_named(
     count_tokens: &CountTokens<'_>,
 ) -> Result<Job> {
     let Request { id, spec, trust, .. } = *request;
-    check_values(spec)?;
+    check_values(spec, trust)?;
     check_trust(spec, trust, registry)?;
     let (type_name, kind, model) = choose(spec, registry)?;
     let mut notes = spec.notes.clone();
@@ -113,14 +108,14 @@ fn resolve_named(
 
 fn work(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Work> {
     Ok(match asked.kind.family {
-        Family::Sdxl => Work::Images(images(asked, notes)?),
+        Family::Sdxl => Work::Images(images::images(asked, notes)?),
         Family::Wan if asked.kind.enhanced => {
-            let enhancing = Box::new(enhancing(asked)?);
-            Work::EnhancedVideo(enhancing, video(asked, notes)?)
+            let enhancing = Box::new(text::enhancing(asked)?);
+            Work::EnhancedVideo(enhancing, video::video(asked, notes)?)
         }
-        Family::Wan => Work::Video(video(asked, notes)?),
-        Family::Qwen if asked.kind.name == kinds::ENHANCE => Work::Enhance(enhancing(asked)?),
-        Family::Qwen => Work::Chat(chat(asked, notes)?),
+        Family::Wan => Work::Video(video::video(asked, notes)?),
+        Family::Qwen if asked.kind.name == kinds::ENHANCE => Work::Enhance(text::enhancing(asked)?),
+        Family::Qwen => Work::Chat(text::chat(asked, notes)?),
         Family::None => Work::Admin,
     })
 }
@@ -145,82 +140,11 @@ fn canonical(job: &Job) -> JobSpec {
         config.format = Some(diffusion.format.name().into());
     }
     match &job.work {
-        Work::Images(images) => {
-            config.truncate_prompt = Some(images.truncate_prompt);
-            config.deterministic = Some(images.deterministic);
-        }
-        Work::Video(video) | Work::EnhancedVideo(_, video) => write_out(video, job.kind, config),
+        Work::Images(images) => images::write_out(images, config),
+        Work::Video(video) | Work::EnhancedVideo(_, video) => video::write_out(video, job.kind, config),
         Work::Enhance(_) | Work::Chat(_) | Work::Admin => {}
     }
     spec
-}
-
-fn images(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Images> {
-    let config = &asked.spec.config;
-    Ok(Images {
-        diffusion: diffusion(asked, false, notes)?,
-        truncate_prompt: config.truncate_prompt.unwrap_or(false),
-        deterministic: config.deterministic.unwrap_or(false),
-    })
-}
-
-/// What SDXL and WAN jobs have in common. The content rules are checked here, before anything is
-/// counted.
-pub(super) fn diffusion(
-    asked: &Asked<'_>,
-    has_reference: bool,
-    notes: &mut Vec<String>,
-) -> Result<Diffusion> {
-    let Asked {
-        spec,
-        kind,
-        model,
-        settings,
-        ..
-    } = asked;
-    let config = &spec.config;
-    let prompt = prompt(spec)?;
-    judge(spec, &prompt, has_reference, &Judge::of(settings))?;
-    let scheduler = config.scheduler.clone().or(model.scheduler.clone());
-    if let Some(name) = &scheduler {
-        options::check_scheduler(name, kind)?;
-    }
-    let negative = negative(asked, &prompt, notes)?;
-    Ok(Diffusion {
-        prompt: spec.enhanced_prompt.clone().unwrap_or(prompt),
-        negative_prompt: negative.text,
-        auto_negative: negative.automatic,
-        steps: config.steps.unwrap_or(kind.steps),
-        guidance_scale: config.guidance_scale.unwrap_or(kind.guidance_scale),
-        width: config.width.or(model.width).unwrap_or(kind.width),
-        height: config.height.or(model.height).unwrap_or(kind.height),
-        scheduler,
-        format: options::format(kind, config.format.as_deref())?,
-    })
-}
-
-/// Every text of a spec that a picture is made of.
-fn judge(spec: &JobSpec, prompt: &str, has_reference: bool, judge: &Judge) -> Result<()> {
-    let mut texts = vec![("prompt", prompt)];
-    let more = [
-        ("enhanced_prompt", &spec.enhanced_prompt),
-        ("compel_weights", &spec.compel_weights),
-    ];
-    texts.extend(
-        more.into_iter()
-            .filter_map(|(field, text)| Some((field, text.as_deref()?))),
-    );
-    let negatives: Vec<&str> = spec.negative_prompt.as_deref().into_iter().collect();
-    judge.job(&texts, &negatives, has_reference)
-}
-
-/// # Errors
-/// `InvalidSpec` without one.
-pub(super) fn prompt(spec: &JobSpec) -> Result<String> {
-    match &spec.prompt {
-        Some(prompt) => Ok(prompt.clone()),
-        None => fail!(InvalidSpec, "prompt is missing"; "give a prompt"),
-    }
 }
 
 /// What a stranger's spec may not name.
@@ -239,40 +163,24 @@ fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<()> 
 }
 
 /// Every range and form again: flags do not come through the parser.
-fn check_values(spec: &JobSpec) -> Result<()> {
-    let o = &spec.config;
-    let reals = [
-        ("guidance_scale", o.guidance_scale),
-        ("fps", o.fps),
-        ("flow_shift", o.flow_shift),
-        ("reference_strength", o.reference_strength),
-        ("strength", o.strength),
-        ("temperature", o.temperature),
-        ("top_p", o.top_p),
-        ("repetition_penalty", o.repetition_penalty),
-    ];
-    for (name, value) in reals {
-        if let Some(v) = value.filter(|v| !v.is_finite()) {
-            fail!(InvalidSpec, "{name} is {v}, it must be a number");
-        }
-    }
+fn check_values(spec: &JobSpec, trust: Trust) -> Result<()> {
     let json = serde_json::to_value(spec).context("the spec as JSON")?;
     for field in FIELDS {
-        let (at, path) = match field.home {
-            Home::Top => (&json, field.name.to_string()),
-            Home::Config => (&json["config"], format!("config.{}", field.name)),
-            Home::Metadata => continue,
-        };
-        if let Some(value) = at.get(field.name).filter(|v| **v != Json::Null)
-            && let Err(message) = fields::check(field.content, value)
+        if let Some(value) = field.value(&json)
+            && let Err(wrong) = values::check(field.content, value)
         {
-            fail!(InvalidSpec, "{path} {message}");
+            fail!(InvalidSpec, "{}", wrong.about(&field.path()));
         }
     }
-    Ok(())
+    match spec.config.num_images {
+        Some(n) if !trust.any_quantity && !IMAGES_OF_PRODUCERS.contains(&u64::from(n)) => {
+            fail!(InvalidSpec, "config.num_images is {n}, it must be one of 1, 3, 6 in a queue";
+                "the operator may allow any number from 1 to 64 with any_quantity = true under [queue]")
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Type and model; no model for the types that use none.
 /// The type that a spec names or that its model implies.
 ///
 /// # Errors
@@ -281,6 +189,7 @@ pub fn job_kind(spec: &JobSpec, registry: &Registry) -> Result<&'static JobKind>
     choose(spec, registry).map(|(_, kind, _)| kind)
 }
 
+/// Type and model; no model for the types that use none.
 fn choose(spec: &JobSpec, registry: &Registry) -> Result<(String, &'static JobKind, Option<ModelSpec>)> {
     if let Some(name) = &spec.job_type {
         let kind = named_kind(name)?;
@@ -380,41 +289,4 @@ fn seeds(kind: &JobKind, o: &Options) -> Result<(Vec<u64>, bool)> {
 fn draw_seed(count: u64) -> u64 {
     let random = Uuid::new_v4().as_u128() as u64;
     random % ((1 << DRAWN_SEED_BITS) - count)
-}
-
-struct Negative {
-    text: Option<String>,
-    automatic: bool,
-}
-
-/// The automatic negative prompt, then the user's.
-fn negative(asked: &Asked<'_>, prompt: &str, notes: &mut Vec<String>) -> Result<Negative> {
-    let Asked {
-        spec, kind, model, ..
-    } = asked;
-    let user = spec.negative_prompt.as_deref();
-    let none_for_model = model
-        .auto_negative
-        .as_deref()
-        .is_some_and(|a| a.trim().is_empty());
-    if none_for_model && spec.config.auto_negative == Some(true) {
-        notes.push(format!("model `{}` has no automatic negative prompt", model.name));
-    }
-    if none_for_model || spec.config.auto_negative == Some(false) {
-        return Ok(Negative {
-            text: user.map(str::to_owned),
-            automatic: false,
-        });
-    }
-    let terms = match &model.auto_negative {
-        Some(own) => negatives::own_terms(own, prompt),
-        None => negatives::terms_for(kind.family, prompt, asked.settings.content_mode),
-    };
-    let limit = negatives::limit_tokens(kind.family);
-    let text = negatives::join(&terms, user, limit, &|text| (asked.count_tokens)(model, text))
-        .map_err(|e| e.context("counting the tokens of the negative prompt"))?;
-    Ok(Negative {
-        text,
-        automatic: true,
-    })
 }

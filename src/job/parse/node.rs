@@ -3,10 +3,9 @@
 //! Specs come from strangers, so the limits hold while reading and not afterwards: depth, number of
 //! values and expanded text are counted event by event.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -20,23 +19,23 @@ const MAX_TEXT_BYTES: usize = 256 * 1024;
 
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     pub line: usize,
     pub column: usize,
 }
 
 /// One value and where it stands; JSON values do not know.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub struct Node {
     pub at: Option<Place>,
     pub value: Value,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub enum Value {
     Null,
     Bool(bool),
-    /// As it was written; fields read it in their own type.
+    /// As it was written (in JSON: as a double or integer reads); fields read it in their own type.
     Number(String),
     Text(String),
     List(Vec<Node>),
@@ -44,7 +43,7 @@ pub(super) enum Value {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub struct Entry {
     pub key: String,
     pub at: Option<Place>,
     pub node: Node,
@@ -52,7 +51,7 @@ pub(super) struct Entry {
 
 /// Why an input was refused.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
     pub at: Option<Place>,
     pub message: String,
     pub hint: Option<String>,
@@ -70,6 +69,22 @@ impl Fault {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl Node {
+    /// Values in it, itself included, and bytes of text.
+    fn size(&self) -> (usize, usize) {
+        let add = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+        match &self.value {
+            Value::Null | Value::Bool(_) => (1, 0),
+            Value::Number(text) | Value::Text(text) => (1, text.len()),
+            Value::List(items) => items.iter().map(Self::size).fold((1, 0), add),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|e| add((1, e.key.len()), e.node.size()))
+                .fold((1, 0), add),
+        }
     }
 }
 
@@ -132,37 +147,16 @@ fn duplicate(key: &str) -> String {
     format!("duplicate key `{}`", crate::config::shown(key))
 }
 
-/// Every document of a YAML text.
-///
-/// An event parser looks first: it counts what there is, refuses what a spec must not have and notes
-/// where each value stands. Only then does serde_yaml, which builds whole documents and would hang on
-/// some of what is refused here, read the values.
-pub(super) fn read_yaml(text: &str) -> Result<Vec<Node>, Fault> {
-    let mut guard = YamlGuard::default();
+/// Every document of a YAML text, built from the parser's events under the limits.
+pub fn read_yaml(text: &str) -> Result<Vec<Node>, Fault> {
+    let mut builder = Builder::default();
     for item in Parser::new_from_str(text) {
         match item {
-            Ok((event, span)) => guard.take(event, span)?,
+            Ok((event, span)) => builder.take(event, span)?,
             Err(e) => return Err(not_yaml(place(e.marker().line(), e.marker().col()), e.info())),
         }
     }
-    let budget = Budget::new();
-    let places = RefCell::new(guard.places.into_iter());
-    serde_yaml::Deserializer::from_str(text)
-        .map(|document| {
-            let seed = Seed {
-                budget: &budget,
-                depth: 0,
-                places: Some(&places),
-            };
-            seed.deserialize(document).map_err(|e| {
-                let at = e
-                    .location()
-                    .and_then(|l| place(l.line(), l.column().saturating_sub(1)));
-                let message = e.to_string();
-                not_yaml(at, message.split(" at line ").next().unwrap_or(&message))
-            })
-        })
-        .collect()
+    Ok(builder.documents)
 }
 
 fn not_yaml(at: Option<Place>, reason: &str) -> Fault {
@@ -179,60 +173,76 @@ fn place(line: usize, column_from_0: usize) -> Option<Place> {
 
 /// A list or map whose end has not come yet.
 struct Open {
+    at: Option<Place>,
     anchor: usize,
-    /// Its first entry in the list of places.
-    first: usize,
-    text_bytes: usize,
-    /// Of a map: the keys so far, and whether a key comes next.
-    keys: Option<(HashSet<String>, bool)>,
+    content: OpenContent,
 }
 
-/// Walks the events of a YAML text under the limits.
+enum OpenContent {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<Entry>,
+        seen: HashSet<String>,
+        /// The key whose value comes next.
+        key: Option<(String, Option<Place>)>,
+    },
+}
+
+/// Builds values from the events of a YAML text.
 #[derive(Default)]
-struct YamlGuard {
+struct Builder {
     budget: Budget,
-    /// Every value in the order it is read, aliases expanded.
-    places: Vec<Option<Place>>,
-    /// Anchored values: their share of the places and their bytes of text.
-    anchors: HashMap<usize, (Range<usize>, usize)>,
+    anchors: HashMap<usize, Node>,
     open: Vec<Open>,
+    documents: Vec<Node>,
 }
 
-impl YamlGuard {
+impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
         let at = place(span.start.line(), span.start.col());
         let fault = |message| Fault::new(at, message);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 core_tag(tag.as_deref(), &["str", "int", "float", "bool", "null"]).map_err(fault)?;
-                self.key(&text, style, at)?;
                 self.spend(at, 1, text.len())?;
-                self.places.push(at);
-                self.finish(anchor, self.places.len() - 1, text.len());
+                if self.expects_key() {
+                    return self.key(&text, style, at);
+                }
+                let value = scalar(&text, style, tag.as_deref()).map_err(fault)?;
+                self.finish(anchor, Node { at, value });
             }
             Event::Alias(anchor) => {
-                let Some((range, text_bytes)) = self.anchors.get(&anchor).cloned() else {
+                let Some(node) = self.anchors.get(&anchor) else {
                     return Err(fault("an alias inside its own anchor".into()));
                 };
+                let (values, text_bytes) = node.size();
                 self.not_a_key("an alias", at)?;
-                self.spend(at, range.len(), text_bytes)?;
-                let first = self.places.len();
-                self.places.extend_from_within(range);
-                self.finish(0, first, text_bytes);
+                self.spend(at, values, text_bytes)?;
+                let value = self.anchors[&anchor].value.clone();
+                self.finish(0, Node { at, value });
             }
             Event::SequenceStart(anchor, tag) => {
                 core_tag(tag.as_deref(), &["seq"]).map_err(fault)?;
                 self.not_a_key("a list", at)?;
-                self.start(at, anchor, None)?;
+                self.start(at, anchor, OpenContent::List(Vec::new()))?;
             }
             Event::MappingStart(anchor, tag) => {
                 core_tag(tag.as_deref(), &["map"]).map_err(fault)?;
                 self.not_a_key("a map", at)?;
-                self.start(at, anchor, Some((HashSet::new(), true)))?;
+                let content = OpenContent::Map {
+                    entries: Vec::new(),
+                    seen: HashSet::new(),
+                    key: None,
+                };
+                self.start(at, anchor, content)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(open) = self.open.pop() {
-                    self.finish(open.anchor, open.first, open.text_bytes);
+                if let Some(Open { at, anchor, content }) = self.open.pop() {
+                    let value = match content {
+                        OpenContent::List(items) => Value::List(items),
+                        OpenContent::Map { entries, .. } => Value::Map(entries),
+                    };
+                    self.finish(anchor, Node { at, value });
                 }
             }
             _ => {}
@@ -248,13 +258,8 @@ impl YamlGuard {
 
     /// True when the next value is a key of the map that is open.
     fn expects_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                keys: Some((_, true)),
-                ..
-            })
-        )
+        let content = self.open.last().map(|open| &open.content);
+        matches!(content, Some(OpenContent::Map { key: None, .. }))
     }
 
     fn not_a_key(&self, what: &str, at: Option<Place>) -> Result<(), Fault> {
@@ -265,55 +270,84 @@ impl YamlGuard {
     }
 
     fn key(&mut self, text: &str, style: ScalarStyle, at: Option<Place>) -> Result<(), Fault> {
-        if !self.expects_key() {
-            return Ok(());
-        }
         if text == "<<" && style == ScalarStyle::Plain {
             return Err(Fault::new(at, "merge keys (`<<`) are not supported").hint("write the fields out"));
         }
-        if let Some(Open {
-            keys: Some((seen, _)),
-            ..
-        }) = self.open.last_mut()
-            && !seen.insert(text.to_owned())
-        {
-            return Err(Fault::new(at, duplicate(text)).hint("keep one of the two"));
+        if let Some(OpenContent::Map { seen, key, .. }) = self.open.last_mut().map(|open| &mut open.content) {
+            if !seen.insert(text.to_owned()) {
+                return Err(Fault::new(at, duplicate(text)).hint("keep one of the two"));
+            }
+            *key = Some((text.to_owned(), at));
         }
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        at: Option<Place>,
-        anchor: usize,
-        keys: Option<(HashSet<String>, bool)>,
-    ) -> Result<(), Fault> {
+    fn start(&mut self, at: Option<Place>, anchor: usize, content: OpenContent) -> Result<(), Fault> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Fault::new(at, too_deep()));
         }
         self.spend(at, 1, 0)?;
-        let first = self.places.len();
-        self.places.push(at);
-        self.open.push(Open {
-            anchor,
-            first,
-            text_bytes: 0,
-            keys,
-        });
+        self.open.push(Open { at, anchor, content });
         Ok(())
     }
 
-    /// A value that began at `first` is complete.
-    fn finish(&mut self, anchor: usize, first: usize, text_bytes: usize) {
+    /// A value is complete.
+    fn finish(&mut self, anchor: usize, node: Node) {
         if anchor != 0 {
-            self.anchors
-                .insert(anchor, (first..self.places.len(), text_bytes));
+            self.anchors.insert(anchor, node.clone());
         }
-        if let Some(open) = self.open.last_mut() {
-            open.text_bytes += text_bytes;
-            if let Some((_, key_next)) = &mut open.keys {
-                *key_next = !*key_next;
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => self.documents.push(node),
+            Some(OpenContent::List(items)) => items.push(node),
+            Some(OpenContent::Map { entries, key, .. }) => {
+                if let Some((key, at)) = key.take() {
+                    entries.push(Entry { key, at, node });
+                }
             }
+        }
+    }
+}
+
+/// A scalar by YAML's core schema. A number keeps its text: whose field is text gets it as it was
+/// written.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
+    let plain = |text: &str| match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        number if is_number(number) => Value::Number(number.into()),
+        other => Value::Text(other.into()),
+    };
+    let Some(tag) = tag else {
+        return Ok(match style {
+            ScalarStyle::Plain => plain(text),
+            _ => Value::Text(text.into()),
+        });
+    };
+    match (tag.suffix.as_str(), plain(text)) {
+        ("str", _) => Ok(Value::Text(text.into())),
+        ("int" | "float", value @ Value::Number(_)) => Ok(value),
+        ("bool", value @ Value::Bool(_)) | ("null", value @ Value::Null) => Ok(value),
+        (suffix, _) => Err(format!("`{}` is no !!{suffix}", crate::config::shown(text))),
+    }
+}
+
+/// Whether a plain scalar is a number in YAML's core schema.
+fn is_number(text: &str) -> bool {
+    let all = |digits: &str, fits: fn(&u8) -> bool| !digits.is_empty() && digits.bytes().all(|b| fits(&b));
+    if let Some(hex) = text.strip_prefix("0x") {
+        return all(hex, u8::is_ascii_hexdigit);
+    }
+    if let Some(octal) = text.strip_prefix("0o") {
+        return all(octal, |b| (b'0'..=b'7').contains(b));
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    match unsigned {
+        ".inf" | ".Inf" | ".INF" => true,
+        ".nan" | ".NaN" | ".NAN" => unsigned.len() == text.len(),
+        // Rust's own words for such values are text here.
+        _ => {
+            unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') && unsigned.parse::<f64>().is_ok()
         }
     }
 }
@@ -335,7 +369,7 @@ fn core_tag(tag: Option<&Tag>, allowed: &[&str]) -> Result<(), String> {
 }
 
 /// Why a JSON text was refused, and whether it was JSON at all.
-pub(super) enum JsonFault {
+pub enum JsonFault {
     /// Not JSON; YAML may still read it.
     Syntax(Fault),
     /// JSON, but beyond a limit or with a key twice.
@@ -343,7 +377,7 @@ pub(super) enum JsonFault {
 }
 
 /// Every value of a JSON text, one after the other.
-pub(super) fn read_json(text: &str) -> Result<Vec<Node>, JsonFault> {
+pub fn read_json(text: &str) -> Result<Vec<Node>, JsonFault> {
     let budget = Budget::new();
     let mut reader = serde_json::Deserializer::from_str(text);
     let mut documents = Vec::new();
@@ -351,7 +385,6 @@ pub(super) fn read_json(text: &str) -> Result<Vec<Node>, JsonFault> {
         let seed = Seed {
             budget: &budget,
             depth: 0,
-            places: None,
         };
         match seed.deserialize(&mut reader) {
             Ok(node) => documents.push(node),
@@ -375,24 +408,14 @@ fn json_fault(e: &serde_json::Error) -> JsonFault {
     }
 }
 
-/// Where the values that are still to come stand, in the order they are read.
-type Places = RefCell<std::vec::IntoIter<Option<Place>>>;
-
-/// Reads one value of JSON or YAML into a [`Node`], under the limits.
+/// Reads one value of JSON into a [`Node`], under the limits.
 #[derive(Clone, Copy)]
 struct Seed<'b> {
     budget: &'b Budget,
     depth: usize,
-    /// Known for YAML only.
-    places: Option<&'b Places>,
 }
 
 impl Seed<'_> {
-    fn next_place(&self) -> Option<Place> {
-        self.places
-            .and_then(|places| places.borrow_mut().next().flatten())
-    }
-
     fn spend<E: serde::de::Error>(self, value: Value, text_bytes: usize) -> Result<Value, E> {
         self.budget.spend(1, text_bytes).map_err(E::custom)?;
         Ok(value)
@@ -413,9 +436,8 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        let at = self.next_place();
         let value = deserializer.deserialize_any(self)?;
-        Ok(Node { at, value })
+        Ok(Node { at: None, value })
     }
 }
 
@@ -480,12 +502,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let inner = self.deeper()?;
         let (mut entries, mut seen) = (Vec::new(), HashSet::new());
         while let Some(key) = items.next_key::<String>()? {
-            let at = self.next_place();
             if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(duplicate(&key)));
             }
             let node = items.next_value_seed(inner)?;
-            entries.push(Entry { key, at, node });
+            entries.push(Entry { key, at: None, node });
         }
         self.spend(Value::Map(entries), 0)
     }

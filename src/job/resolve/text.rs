@@ -3,13 +3,14 @@
 use anyhow::Result;
 use serde_json::Value as Json;
 
-use super::kinds::{self, UNRESTRICTED};
-use super::messages::shorten;
-use super::resolve::{Asked, prompt};
-use super::{Answering, Chat, Enhancing, JobSpec, Speaker, Turn};
+use super::asked::{Asked, prompt};
 use crate::config::{ContentMode, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::job::kinds::{self, UNRESTRICTED};
+use crate::job::parse::messages::{Speaker, Turn, shorten};
+use crate::job::settled::{Answering, Chat, Enhancing};
+use crate::job::spec::JobSpec;
 use crate::policy::Judge;
 use crate::registry::{self, Source};
 
@@ -18,7 +19,7 @@ const STYLES: &[&str] = &["manual", "cinematic", "custom"];
 /// # Errors
 /// `InvalidSpec` for a conversation without a newest turn of the user's or with two system messages
 /// of different places, `Refused` by the content rules or without the operator's leave.
-pub(super) fn chat(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Chat> {
+pub fn chat(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Chat> {
     let Asked { spec, settings, .. } = asked;
     let unrestricted = asked.kind.name == UNRESTRICTED;
     if unrestricted && settings.content_mode != ContentMode::Adult {
@@ -87,7 +88,7 @@ fn check_turns(turns: &[Turn], spec: &JobSpec) -> Result<()> {
 
 /// # Errors
 /// `InvalidSpec` for a type or style that does not exist, `Refused` by the content rules.
-pub(super) fn enhancing(asked: &Asked<'_>) -> Result<Enhancing> {
+pub fn enhancing(asked: &Asked<'_>) -> Result<Enhancing> {
     let Asked {
         spec,
         kind,
