@@ -382,7 +382,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__generate)
-            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --reference-strength --vae-tiling --format --type --from --output --force --skip-existing --trust-paths --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
+            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --schedule --preset --prediction-type --zero-snr --eta --guidance-rescale --cfg-interval --clip-skip --prompt-2 --negative-prompt-2 --vae --control-preprocess --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --strength --mask --no-paste --reference-type --reference-strength --vae-tiling --format --control --control-image --control-scale --control-start --control-end --control-guess-mode --ip-adapter --image-encoder --ip-adapter-image --ip-adapter-scale --ip-adapter-blocks --refiner --refiner-start --hires-scale --hires-strength --type --from --output --force --skip-existing --trust-paths --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -437,15 +437,59 @@ _ourvidz() {
                     return 0
                     ;;
                 --batch-count)
-                    COMPREPLY=($(compgen -W "1 3 6" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -b)
-                    COMPREPLY=($(compgen -W "1 3 6" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --scheduler)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --schedule)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --preset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prediction-type)
+                    COMPREPLY=($(compgen -W "epsilon v_prediction sample" -- "${cur}"))
+                    return 0
+                    ;;
+                --eta)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --guidance-rescale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cfg-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --clip-skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prompt-2)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --negative-prompt-2)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --vae)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-preprocess)
+                    COMPREPLY=($(compgen -W "none canny" -- "${cur}"))
                     return 0
                     ;;
                 --frames)
@@ -476,12 +520,80 @@ _ourvidz() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --strength)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mask)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reference-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --reference-strength)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "png mp4 webm gif png-frames" -- "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-start)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-end)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ip-adapter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image-encoder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ip-adapter-image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ip-adapter-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ip-adapter-blocks)
+                    COMPREPLY=($(compgen -W "all style layout" -- "${cur}"))
+                    return 0
+                    ;;
+                --refiner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --refiner-start)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hires-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hires-strength)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --type)

@@ -38,27 +38,58 @@ complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "completions" -d 'Pr
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s p -l prompt -d 'What to draw; - reads it from stdin' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s n -l negative-prompt -d 'What not to draw; an empty one counts as given' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s s -l seed -d 'First seed; image i uses SEED+i [default: drawn and reported]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s s -l seed -d 'First seed; image i uses SEED+i; -1 draws one [default: drawn and reported]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l steps -d 'Denoising steps, 1 to 150' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l cfg-scale -d 'How closely to follow the prompt, 0 to 30' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s W -l width -d 'Width in pixels, a multiple of 8 (of 16 for WAN)' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s H -l height -d 'Height in pixels, a multiple of 8 (of 16 for WAN)' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s b -l batch-count -d 'Images to make: 1, 3 or 6' -r -f -a "1\t''
-3\t''
-6\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s b -l batch-count -d 'Images to make, 1 to 64' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l scheduler -d 'Sampling method [default: the model\'s own]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l schedule -d 'How noise levels are spread, such as karras, sgm_uniform or beta' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l preset -d 'Sampler, steps and guidance of a distilled model: turbo, lightning-4, lightning-8, lcm, hyper' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l prediction-type -d 'What the model predicts, where its files do not say' -r -f -a "epsilon\t''
+v_prediction\t''
+sample\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l eta -d 'Share of fresh noise in each step of ddim, tcd and the ancestral samplers, 0 to 1' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l guidance-rescale -d 'How far guidance is brought back to the deviation of the prediction, 0 to 1' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l cfg-interval -d 'The part of the schedule that has guidance, such as 0.2:0.8' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l clip-skip -d 'Layers of the text encoders to skip besides the last' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l prompt-2 -d 'The prompt of the second text encoder [default: the same]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l negative-prompt-2 -d 'The negative prompt of the second text encoder [default: the same]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l vae -d 'An autoencoder in place of the model\'s own: a folder or a .safetensors file' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-preprocess -d 'What is made of every control picture' -r -f -a "none\t''
+canny\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l frames -d 'Frames of a video, 4n+1 [default: 81, or what the model is made for]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l fps -d 'Frames a second, 1 to 120 [default: 16]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l flow-shift -d 'Shift of the noise levels, above 0 [default: the model\'s own, 5 without one]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l first-frame -d 'Picture that the video begins with (needs a VACE model)' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l last-frame -d 'Picture that the video ends with (needs a VACE model)' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s i -l init-img -d 'Picture of what the video shows (needs a VACE model)' -r
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-strength -d 'How strongly to follow the reference pictures, 0 to 1 [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s i -l init-img -d 'Picture to start from, or to follow (a video needs a VACE model)' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l strength -d 'How far to go from the picture, 0 to 1, as diffusers counts [default: 0.5; with a mask 0.9999]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l mask -d 'What of the picture to paint anew: white' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-type -d 'What of the picture to follow: style, composition or character' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-strength -d 'How strongly to follow the reference pictures, 0 to 1 [default: 0.5; videos 1]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l format -d 'png, mp4, webm, gif or png-frames [default: by job type]' -r -f -a "png\t''
 mp4\t''
 webm\t''
 gif\t''
 png-frames\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control -d 'ControlNet: a diffusers folder or a .safetensors file; may be given several times' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-image -d 'The picture of a --control, in the same order' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-scale -d 'How strongly a --control works, in the same order [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-start -d 'The share of the schedule at which a --control begins [default: 0]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-end -d 'The share of the schedule at which a --control ends [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l ip-adapter -d 'IP-Adapter, plain or plus; may be given several times' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l image-encoder -d 'Folder of the CLIP vision model that the --ip-adapter reads with' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l ip-adapter-image -d 'Picture for the --ip-adapter; several for one adapter, or one for each [default: -i]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l ip-adapter-scale -d 'How strongly an --ip-adapter works, in the same order [default: 1]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l ip-adapter-blocks -d 'Where it works: everywhere, or only where colours or the arrangement come from' -r -f -a "all\t''
+style\t''
+layout\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l refiner -d 'A second model for the last part of the schedule: a name from models.toml, a folder or a file' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l refiner-start -d 'The share of the schedule at which the refiner takes over [default: 0.8]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l hires-scale -d 'Enlarge the picture by this factor and refine it' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l hires-strength -d 'Denoising strength of that refining [default: 0.5]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture or video' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}' -r
@@ -74,10 +105,13 @@ f16\t''
 bf16\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l zero-snr -d 'For models that were trained on pure noise as well'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l no-auto-negative -d 'Give the model only the negative prompt of the job'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l truncate-prompt -d 'Cut prompts at 77 tokens, as diffusers does'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l deterministic -d 'Compute images one by one: the same bits in any batch'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l vae-tiling -d 'Decode in overlapping tiles: less memory'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l no-paste -d 'Leave the part that the mask keeps as the model made it'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l vae-tiling -d 'Encode and decode in overlapping tiles: less memory'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-guess-mode -d 'Let every --control guess what its picture shows, without help of the prompt'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'Overwrite whatever is at the output path'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l skip-existing -d 'Leave out jobs whose results are there already'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l trust-paths -d 'Let a replayed file name model paths, local files and callback addresses'

@@ -34,26 +34,54 @@ _arguments "${_arguments_options[@]}" : \
 '--prompt=[What to draw; - reads it from stdin]:TEXT:_default' \
 '-n+[What not to draw; an empty one counts as given]:TEXT:_default' \
 '--negative-prompt=[What not to draw; an empty one counts as given]:TEXT:_default' \
-'-s+[First seed; image i uses SEED+i \[default\: drawn and reported\]]:N:_default' \
-'--seed=[First seed; image i uses SEED+i \[default\: drawn and reported\]]:N:_default' \
+'-s+[First seed; image i uses SEED+i; -1 draws one \[default\: drawn and reported\]]:N:_default' \
+'--seed=[First seed; image i uses SEED+i; -1 draws one \[default\: drawn and reported\]]:N:_default' \
 '--steps=[Denoising steps, 1 to 150]:N:_default' \
 '--cfg-scale=[How closely to follow the prompt, 0 to 30]:SCALE:_default' \
 '-W+[Width in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
 '--width=[Width in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
 '-H+[Height in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
 '--height=[Height in pixels, a multiple of 8 (of 16 for WAN)]:PX:_default' \
-'-b+[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
-'--batch-count=[Images to make\: 1, 3 or 6]:N:(1 3 6)' \
+'-b+[Images to make, 1 to 64]:N:_default' \
+'--batch-count=[Images to make, 1 to 64]:N:_default' \
 '--scheduler=[Sampling method \[default\: the model'\''s own\]]:NAME:_default' \
+'--schedule=[How noise levels are spread, such as karras, sgm_uniform or beta]:NAME:_default' \
+'--preset=[Sampler, steps and guidance of a distilled model\: turbo, lightning-4, lightning-8, lcm, hyper]:NAME:_default' \
+'--prediction-type=[What the model predicts, where its files do not say]:TYPE:(epsilon v_prediction sample)' \
+'--eta=[Share of fresh noise in each step of ddim, tcd and the ancestral samplers, 0 to 1]:F:_default' \
+'--guidance-rescale=[How far guidance is brought back to the deviation of the prediction, 0 to 1]:F:_default' \
+'--cfg-interval=[The part of the schedule that has guidance, such as 0.2\:0.8]:START:END:_default' \
+'--clip-skip=[Layers of the text encoders to skip besides the last]:N:_default' \
+'--prompt-2=[The prompt of the second text encoder \[default\: the same\]]:TEXT:_default' \
+'--negative-prompt-2=[The negative prompt of the second text encoder \[default\: the same\]]:TEXT:_default' \
+'--vae=[An autoencoder in place of the model'\''s own\: a folder or a .safetensors file]:FILE:_default' \
+'--control-preprocess=[What is made of every control picture]:HOW:(none canny)' \
 '--frames=[Frames of a video, 4n+1 \[default\: 81, or what the model is made for\]]:N:_default' \
 '--fps=[Frames a second, 1 to 120 \[default\: 16\]]:FPS:_default' \
 '--flow-shift=[Shift of the noise levels, above 0 \[default\: the model'\''s own, 5 without one\]]:SHIFT:_default' \
 '--first-frame=[Picture that the video begins with (needs a VACE model)]:FILE:_default' \
 '--last-frame=[Picture that the video ends with (needs a VACE model)]:FILE:_default' \
-'-i+[Picture of what the video shows (needs a VACE model)]:FILE:_default' \
-'--init-img=[Picture of what the video shows (needs a VACE model)]:FILE:_default' \
-'--reference-strength=[How strongly to follow the reference pictures, 0 to 1 \[default\: 1\]]:STRENGTH:_default' \
+'-i+[Picture to start from, or to follow (a video needs a VACE model)]:FILE:_default' \
+'--init-img=[Picture to start from, or to follow (a video needs a VACE model)]:FILE:_default' \
+'--strength=[How far to go from the picture, 0 to 1, as diffusers counts \[default\: 0.5; with a mask 0.9999\]]:STRENGTH:_default' \
+'--mask=[What of the picture to paint anew\: white]:FILE:_default' \
+'--reference-type=[What of the picture to follow\: style, composition or character]:TYPE:_default' \
+'--reference-strength=[How strongly to follow the reference pictures, 0 to 1 \[default\: 0.5; videos 1\]]:STRENGTH:_default' \
 '--format=[png, mp4, webm, gif or png-frames \[default\: by job type\]]:FORMAT:(png mp4 webm gif png-frames)' \
+'*--control=[ControlNet\: a diffusers folder or a .safetensors file; may be given several times]:MODEL:_default' \
+'*--control-image=[The picture of a --control, in the same order]:IMG:_default' \
+'*--control-scale=[How strongly a --control works, in the same order \[default\: 1\]]:F:_default' \
+'*--control-start=[The share of the schedule at which a --control begins \[default\: 0\]]:F:_default' \
+'*--control-end=[The share of the schedule at which a --control ends \[default\: 1\]]:F:_default' \
+'*--ip-adapter=[IP-Adapter, plain or plus; may be given several times]:FILE:_default' \
+'*--image-encoder=[Folder of the CLIP vision model that the --ip-adapter reads with]:FOLDER:_default' \
+'*--ip-adapter-image=[Picture for the --ip-adapter; several for one adapter, or one for each \[default\: -i\]]:IMG:_default' \
+'*--ip-adapter-scale=[How strongly an --ip-adapter works, in the same order \[default\: 1\]]:F:_default' \
+'--ip-adapter-blocks=[Where it works\: everywhere, or only where colours or the arrangement come from]:BLOCKS:(all style layout)' \
+'--refiner=[A second model for the last part of the schedule\: a name from models.toml, a folder or a file]:MODEL:_default' \
+'--refiner-start=[The share of the schedule at which the refiner takes over \[default\: 0.8\]]:F:_default' \
+'--hires-scale=[Enlarge the picture by this factor and refine it]:F:_default' \
+'--hires-strength=[Denoising strength of that refining \[default\: 0.5\]]:F:_default' \
 '--type=[Job type \[default\: by model; sdxl_image_fast, or video_fast for WAN models\]]:TYPE:_default' \
 '()--from=[Replay the job that made this picture or video]:FILE:_files' \
 '-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
@@ -68,10 +96,13 @@ _arguments "${_arguments_options[@]}" : \
 '--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--zero-snr[For models that were trained on pure noise as well]' \
 '--no-auto-negative[Give the model only the negative prompt of the job]' \
 '--truncate-prompt[Cut prompts at 77 tokens, as diffusers does]' \
 '--deterministic[Compute images one by one\: the same bits in any batch]' \
-'--vae-tiling[Decode in overlapping tiles\: less memory]' \
+'--no-paste[Leave the part that the mask keeps as the model made it]' \
+'--vae-tiling[Encode and decode in overlapping tiles\: less memory]' \
+'--control-guess-mode[Let every --control guess what its picture shows, without help of the prompt]' \
 '--force[Overwrite whatever is at the output path]' \
 '(--force)--skip-existing[Leave out jobs whose results are there already]' \
 '--trust-paths[Let a replayed file name model paths, local files and callback addresses]' \

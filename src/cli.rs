@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod adapters;
 mod bench;
 mod enhance;
 mod options;
 mod queue;
 
+pub use adapters::Adapters;
 pub use bench::Bench;
 pub use enhance::{ENHANCE_TYPES, Enhance, Style};
 pub use options::Options;
@@ -18,7 +20,7 @@ pub use queue::{
 };
 
 /// Flags of `generate` that this build does not have yet.
-pub const FLAGS_NOT_BUILT: &[&str] = &["--strength", "--lora"];
+pub const FLAGS_NOT_BUILT: &[&str] = &["--lora"];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -90,6 +92,8 @@ pub struct Generate {
     pub negative_prompt: Option<String>,
     #[command(flatten)]
     pub options: Options,
+    #[command(flatten)]
+    pub adapters: Adapters,
 
     /// Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]
     #[arg(long = "type", value_name = "TYPE", help_heading = "Job")]

@@ -23,6 +23,21 @@ pub const FPS: RangeInclusive<f64> = 1.0..=120.0;
 /// Above 0.
 pub const MOST_FLOW_SHIFT: f64 = 100.0;
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// How strongly a ControlNet or an IP-Adapter works.
+pub const ADAPTER_SCALE: RangeInclusive<f64> = 0.0..=10.0;
+/// Sizes that SDXL is told of; pictures of training had any.
+pub const TOLD_PX: RangeInclusive<u64> = 0..=65_536;
+pub const CLIP_SKIP: RangeInclusive<u64> = 0..=31;
+pub const AESTHETIC_SCORE: RangeInclusive<f64> = 0.0..=10.0;
+pub const TIMESTEP: RangeInclusive<f64> = 0.0..=999.0;
+pub const SIGMA: RangeInclusive<f64> = 0.0..=5000.0;
+pub const FREEU: RangeInclusive<f64> = 0.0..=4.0;
+pub const TILE_PX: RangeInclusive<u64> = 64..=8192;
+pub const OVERLAP: RangeInclusive<f64> = 0.0..=0.9;
+/// Sides of the result over those of the first rendering.
+pub const HIRES_SCALE: RangeInclusive<f64> = 1.0..=8.0;
+/// Where a refiner takes over.
+pub const REFINER_START: RangeInclusive<f64> = 0.01..=0.99;
 pub const TEMPERATURE: RangeInclusive<f64> = 0.0..=10.0;
 pub const TOP_P: RangeInclusive<f64> = 0.001..=1.0;
 pub const TOP_K: RangeInclusive<u64> = 0..=1_000_000;

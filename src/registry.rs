@@ -91,6 +91,25 @@ pub struct ModelSpec {
     pub memory_bytes: Option<u64>,
     /// Replaces the automatic negative prompt; empty: none for this model.
     pub auto_negative: Option<String>,
+    pub sdxl: SdxlEntry,
+}
+
+/// What only entries of SDXL models have.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SdxlEntry {
+    /// Sampler, steps and guidance of a distilled model.
+    pub preset: Option<String>,
+    /// What the denoiser predicts, where its files do not say.
+    pub prediction_type: Option<String>,
+    pub zero_snr: Option<bool>,
+    /// What references are followed with: IP-Adapter, one for faces, their image encoder, and a
+    /// ControlNet for Canny edges.
+    pub ip_adapter: Option<PathBuf>,
+    pub ip_adapter_face: Option<PathBuf>,
+    pub image_encoder: Option<PathBuf>,
+    pub controlnet: Option<PathBuf>,
+    /// An autoencoder in place of the model's own.
+    pub vae: Option<PathBuf>,
 }
 
 impl ModelSpec {
@@ -109,6 +128,15 @@ impl ModelSpec {
             license: None,
             memory_bytes: None,
             auto_negative: None,
+            sdxl: SdxlEntry::default(),
+        }
+    }
+
+    /// Its folder or file; empty for a model in the binary.
+    pub fn path(&self) -> &Path {
+        match &self.source {
+            Source::Folder(path) | Source::SingleFile { path, .. } => path,
+            Source::Embedded => Path::new(""),
         }
     }
 
@@ -349,6 +377,14 @@ fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelS
         "memory",
         "license",
         "auto_negative",
+        "preset",
+        "prediction_type",
+        "zero_snr",
+        "ip_adapter",
+        "ip_adapter_face",
+        "image_encoder",
+        "controlnet",
+        "vae",
     ])?;
     let Some(family) = entry.text("family")? else {
         return Err(entry.wrong("family", "is missing; one of sdxl, wan, qwen").into());
@@ -366,7 +402,37 @@ fn read_entry(name: &str, entry: &Section<'_, '_>, base: &Path) -> Result<ModelS
     model.license = entry.text("license")?;
     model.memory_bytes = read_memory(entry)?;
     model.auto_negative = entry.text("auto_negative")?;
+    model.sdxl = read_sdxl(entry, family, base)?;
     Ok(model)
+}
+
+fn read_sdxl(entry: &Section<'_, '_>, family: ModelFamily, base: &Path) -> Result<SdxlEntry> {
+    let path = |key: &str| Ok::<_, anyhow::Error>(entry.text(key)?.map(|path| base.join(path)));
+    let sdxl = SdxlEntry {
+        preset: entry.text("preset")?,
+        prediction_type: entry.text("prediction_type")?,
+        zero_snr: entry.bool("zero_snr")?,
+        ip_adapter: path("ip_adapter")?,
+        ip_adapter_face: path("ip_adapter_face")?,
+        image_encoder: path("image_encoder")?,
+        controlnet: path("controlnet")?,
+        vae: path("vae")?,
+    };
+    if family != ModelFamily::Sdxl && sdxl != SdxlEntry::default() {
+        return Err(entry
+            .wrong(
+                "family",
+                "preset, prediction_type, zero_snr, vae and adapters go with \"sdxl\" only",
+            )
+            .into());
+    }
+    let reads = sdxl.ip_adapter.is_some() || sdxl.ip_adapter_face.is_some();
+    if reads && sdxl.image_encoder.is_none() {
+        return Err(entry
+            .wrong("image_encoder", "is missing; an ip_adapter needs one")
+            .into());
+    }
+    Ok(sdxl)
 }
 
 fn read_source(entry: &Section<'_, '_>, base: &Path) -> Result<Source> {

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::events::{Event, Events};
+use crate::job::spec_parts::Tiling;
 use crate::job::{Format, Job, Work};
 use crate::media::manifest::Manifest;
 use crate::memory::{Release, Rescue};
@@ -30,6 +31,7 @@ use crate::stop::Stop;
 pub mod admin;
 mod chat;
 mod enhanced;
+mod image_request;
 mod images;
 mod inputs;
 pub mod language;
@@ -205,8 +207,11 @@ impl Runner {
             return VecDeque::new();
         };
         let (can_tile, batch) = match &job.work {
-            Work::Images(images) if images.deterministic => (false, 1),
-            Work::Images(_) => (false, job.seeds.len()),
+            Work::Images(images) => {
+                let tiles = job.spec.config.vae_tiling.is_some_and(Tiling::is_on);
+                let together = if images.deterministic { 1 } else { job.seeds.len() };
+                (!tiles, together)
+            }
             Work::Video(video) | Work::EnhancedVideo(_, video) => (!video.vae_tiling, 1),
             Work::Enhance(_) | Work::Chat(_) | Work::Admin => (false, 1),
         };
@@ -387,21 +392,17 @@ mod tests {
             ignored: vec![],
             spec_sha256: String::new(),
             spec: JobSpec::default(),
-            work: Work::Images(Images {
-                diffusion: Diffusion {
-                    prompt: "x".into(),
-                    negative_prompt: None,
-                    auto_negative: false,
-                    steps: 1,
-                    guidance_scale: 1.0,
-                    width: 8,
-                    height: 8,
-                    scheduler: None,
-                    format: Format::Png,
-                },
-                truncate_prompt: false,
-                deterministic: false,
-            }),
+            work: Work::Images(Box::new(Images::plain(Diffusion {
+                prompt: "x".into(),
+                negative_prompt: None,
+                auto_negative: false,
+                steps: 1,
+                guidance_scale: 1.0,
+                width: 8,
+                height: 8,
+                scheduler: None,
+                format: Format::Png,
+            }))),
             inputs: vec![],
             difference: None,
         }

@@ -26,13 +26,8 @@ fn an_unknown_model_is_missing_and_the_nearest_is_named() {
 #[test]
 fn what_is_not_built_is_said_plainly() {
     let bench = Bench::new();
-    for args in [
-        &["generate", "x", "--lora", "a.safetensors"][..],
-        &["generate", "x", "--strength=0.5"],
-        &["generate", "x", "-i", "a.png"],
-    ] {
-        bench.run(args).exits(69).says(&["build"]);
-    }
+    let args = ["generate", "x", "--lora", "a.safetensors"];
+    bench.run(&args).exits(69).says(&["build"]);
     let help = bench.run(&["--help"]).exits(0).stdout;
     assert!(help.contains("queue-drain") && !help.contains("worker"), "{help}");
 }

@@ -86,6 +86,8 @@ mod queue_redis;
 mod queue_s3;
 /// The language model end to end.
 mod qwen;
+/// SDXL beyond text to image through the command.
+mod sdxl_jobs;
 /// Requests to SDXL: relations and refusals.
 mod sdxl_requests;
 /// Ctrl-C, SIGTERM, closed and full stdout, file-size limits.

@@ -79,8 +79,11 @@ fn the_example_jobs_parse_and_resolve() {
         if path.extension().is_none_or(|e| e != "yaml") {
             continue;
         }
-        let jobs = parse(&std::fs::read(&path).unwrap(), &name, Origin::File).unwrap();
-        for job in &jobs {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let jobs = parse(text.as_bytes(), &name, Origin::File).unwrap();
+        // Those with pictures or models of the user's run in a folder that has some; see `sdxl_jobs`.
+        let needs_files = text.contains("input.png") || text.contains("my-sdxl");
+        for job in jobs.iter().filter(|_| !needs_files) {
             settled(job).unwrap_or_else(|e| panic!("{name}: {e:#}"));
         }
         counts.insert(name, jobs.len());
@@ -742,10 +745,6 @@ fn negative_prompts_are_automatic_then_the_users() {
 #[test]
 fn options_of_later_builds_say_so_with_exit_69() {
     for text in [
-        "image: a.png",
-        "reference_strength: 0.5",
-        "reference_type: style",
-        "strength: 0.5",
         "lora: a.safetensors",
         "compel_enabled: true",
         "compel_weights: (a:1.2)",
@@ -843,7 +842,7 @@ fn producers_keep_to_one_three_or_six_images_unless_the_operator_lets_them() {
             id: "j",
             spec: &spec,
             trust,
-            fetched: &Fetched::new(),
+            addresses: Addresses::Fetched(&Fetched::new()),
         };
         let settings = Settings::with_folders("none", "none");
         resolve(&request, &Registry::shipped().unwrap(), &settings, &by_words)

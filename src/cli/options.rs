@@ -23,6 +23,22 @@ fn seed(text: &str) -> Result<i64, String> {
     of::<i64>("seed")(text).map_err(|e| format!("{e}, or -1 to draw one"))
 }
 
+/// Two shares of the schedule.
+pub type Interval = [f64; 2];
+
+/// `START:END`.
+fn interval(text: &str) -> Result<Interval, String> {
+    let (start, end) = text
+        .split_once(':')
+        .ok_or("it must be START:END, such as 0.2:0.8")?;
+    let share = of::<f64>("strength");
+    let (start, end) = (share(start)?, share(end)?);
+    match start < end {
+        true => Ok([start, end]),
+        false => Err("its start must lie before its end".into()),
+    }
+}
+
 /// Laid over `config` of every spec: a flag that was not given says nothing.
 #[derive(Debug, Args, Default, Clone, Serialize)]
 pub struct Options {
@@ -69,6 +85,49 @@ pub struct Options {
     /// spellings of other tools are known too.
     #[arg(long, aliases = ["sampler", "sampling-method"], value_name = "NAME", help_heading = "Picture")]
     pub scheduler: Option<String>,
+    /// How noise levels are spread, such as karras, sgm_uniform or beta
+    #[arg(long, value_name = "NAME", help_heading = "Picture")]
+    pub schedule: Option<String>,
+    /// Sampler, steps and guidance of a distilled model: turbo, lightning-4, lightning-8, lcm, hyper
+    #[arg(long, value_name = "NAME", help_heading = "Picture")]
+    pub preset: Option<String>,
+    /// What the model predicts, where its files do not say
+    #[arg(long, value_name = "TYPE", value_parser = ["epsilon", "v_prediction", "sample"], help_heading = "Picture")]
+    pub prediction_type: Option<String>,
+    /// For models that were trained on pure noise as well
+    #[arg(
+        long = "zero-snr",
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = "Picture"
+    )]
+    pub rescale_betas_zero_snr: Option<bool>,
+    /// Share of fresh noise in each step of ddim, tcd and the ancestral samplers, 0 to 1
+    #[arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Picture", value_parser = of::<f64>("eta"))]
+    pub eta: Option<f64>,
+    /// How far guidance is brought back to the deviation of the prediction, 0 to 1
+    #[arg(long, value_name = "F", allow_negative_numbers = true, help_heading = "Picture",
+          value_parser = of::<f64>("guidance_rescale"))]
+    pub guidance_rescale: Option<f64>,
+    /// The part of the schedule that has guidance, such as 0.2:0.8
+    #[arg(long, value_name = "START:END", help_heading = "Picture", value_parser = interval)]
+    pub cfg_interval: Option<Interval>,
+    /// Layers of the text encoders to skip besides the last
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Picture",
+          value_parser = of::<u32>("clip_skip"))]
+    pub clip_skip: Option<u32>,
+    /// The prompt of the second text encoder [default: the same]
+    #[arg(long = "prompt-2", value_name = "TEXT", help_heading = "Picture")]
+    pub prompt_2: Option<String>,
+    /// The negative prompt of the second text encoder [default: the same]
+    #[arg(long = "negative-prompt-2", value_name = "TEXT", help_heading = "Picture")]
+    pub negative_prompt_2: Option<String>,
+    /// An autoencoder in place of the model's own: a folder or a .safetensors file
+    #[arg(long, value_name = "FILE", help_heading = "Picture")]
+    pub vae: Option<String>,
+    /// What is made of every control picture
+    #[arg(long, value_name = "HOW", value_parser = ["none", "canny"], help_heading = "Adapters")]
+    pub control_preprocess: Option<String>,
     /// Give the model only the negative prompt of the job
     #[arg(
         long = "no-auto-negative",
@@ -102,15 +161,38 @@ pub struct Options {
     /// Picture that the video ends with (needs a VACE model)
     #[arg(long, value_name = "FILE", help_heading = "Video")]
     pub last_frame: Option<String>,
-    /// Picture of what the video shows (needs a VACE model)
-    #[arg(short = 'i', long = "init-img", value_name = "FILE", help_heading = "Video")]
+    /// Picture to start from, or to follow (a video needs a VACE model)
+    #[arg(
+        short = 'i',
+        long = "init-img",
+        value_name = "FILE",
+        help_heading = "Picture to picture"
+    )]
     pub image: Option<String>,
-    /// How strongly to follow the reference pictures, 0 to 1 [default: 1]
-    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true, help_heading = "Video",
+    /// How far to go from the picture, 0 to 1, as diffusers counts [default: 0.5; with a mask 0.9999]
+    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true, help_heading = "Picture to picture",
+          value_parser = of::<f64>("strength"))]
+    pub strength: Option<f64>,
+    /// What of the picture to paint anew: white
+    #[arg(long = "mask", value_name = "FILE", help_heading = "Picture to picture")]
+    pub mask_image: Option<String>,
+    /// Leave the part that the mask keeps as the model made it
+    #[arg(
+        long,
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = "Picture to picture"
+    )]
+    pub no_paste: Option<bool>,
+    /// What of the picture to follow: style, composition or character
+    #[arg(long, value_name = "TYPE", help_heading = "Picture to picture")]
+    pub reference_type: Option<String>,
+    /// How strongly to follow the reference pictures, 0 to 1 [default: 0.5; videos 1]
+    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true, help_heading = "Picture to picture",
           value_parser = of::<f64>("reference_strength"))]
     pub reference_strength: Option<f64>,
-    /// Decode in overlapping tiles: less memory
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Video")]
+    /// Encode and decode in overlapping tiles: less memory
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Picture")]
     pub vae_tiling: Option<bool>,
     /// png, mp4, webm, gif or png-frames [default: by job type]
     #[arg(long, value_name = "FORMAT", value_parser = ["png", "mp4", "webm", "gif", "png-frames"],

@@ -17,7 +17,7 @@ use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Staging, sweep};
 use crate::job::Job;
-use crate::media::manifest::Manifest;
+use crate::media::manifest::{Manifest, ReferenceRecord};
 use crate::outbox::body::{self as callback, Report, Status};
 use crate::outcome::{Failure, Outcome};
 use crate::progress::Reporter;
@@ -297,6 +297,15 @@ impl All<'_> {
                 "job {id}: these are other weights than those that made the file: {} now, {} then",
                 now.model.hash, earlier.model.hash
             ));
+        }
+        for then in &earlier.weights {
+            let same = |now: &&ReferenceRecord| now.field == then.field && now.sha256 != then.sha256;
+            if let Some(now) = now.weights.iter().find(same) {
+                self.reporter.note(&format!(
+                    "job {id}: {} holds other weights than those that made the file: {} now, {} then",
+                    then.field, now.sha256, then.sha256
+                ));
+            }
         }
         let without_id = |manifest: &Manifest| {
             let mut spec = manifest.spec.clone();

@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use super::content::Content;
+use super::content::{Content, Key};
 use super::kinds::{ENHANCE, Family, JobKind, Output};
 use crate::limits;
 
@@ -101,6 +101,96 @@ const SDXL_IF_SAID: Takes = |kind, value| {
     kind.family == Family::Sdxl || is_blank
 };
 
+const SDXL_OR_MODIFY: Takes = |kind, value| kind.family == Family::Sdxl || *value == "modify";
+/// WAN's tiles have one size.
+const TILES: Takes = |kind, value| kind.draws() && (kind.family == Family::Sdxl || value.is_boolean());
+
+const SHARE: Content = Content::real(&limits::SHARE);
+const SCALE: Content = Content::real(&limits::ADAPTER_SCALE);
+const TOLD_PX: Content = Content::whole(&limits::TOLD_PX);
+/// `[height, width]`, as in diffusers.
+const PAIR: Content = Content::Tuple(&TOLD_PX, 2);
+
+const fn key(name: &'static str, content: Content) -> Key {
+    Key {
+        name,
+        content,
+        needed: false,
+    }
+}
+
+const fn needed(name: &'static str, content: Content) -> Key {
+    Key {
+        name,
+        content,
+        needed: true,
+    }
+}
+
+const CONTROL: Content = Content::Map(&[
+    needed("model", TEXT),
+    needed("image", TEXT),
+    key("scale", SCALE),
+    key("start", SHARE),
+    key("end", SHARE),
+    key("guess_mode", Content::Bool),
+    key("preprocess", PREPROCESS),
+]);
+
+const PREPROCESS: Content = Content::Choice(&["none", "canny"]);
+
+/// One scale an attention layer of the block, or one for all of them.
+const LAYERS: Content = Content::List(&SCALE);
+
+const BLOCKS: Content = Content::Map(&[
+    key("block_0", LAYERS),
+    key("block_1", LAYERS),
+    key("block_2", LAYERS),
+    key("block_3", LAYERS),
+]);
+
+const IP_ADAPTER: Content = Content::Map(&[
+    needed("file", TEXT),
+    needed("image_encoder", TEXT),
+    needed("image", Content::List(&TEXT)),
+    key(
+        "scale",
+        Content::Either(&[
+            SCALE,
+            Content::Map(&[key("down", BLOCKS), key("mid", LAYERS), key("up", BLOCKS)]),
+        ]),
+    ),
+]);
+
+const FREEU_FACTOR: Content = Content::real(&limits::FREEU);
+
+const FREEU: Content = Content::Map(&[
+    needed("s1", FREEU_FACTOR),
+    needed("s2", FREEU_FACTOR),
+    needed("b1", FREEU_FACTOR),
+    needed("b2", FREEU_FACTOR),
+]);
+
+const VAE_TILING: Content = Content::Either(&[
+    Content::Bool,
+    Content::Map(&[
+        key("tile", Content::whole(&limits::TILE_PX)),
+        key("overlap", Content::real(&limits::OVERLAP)),
+    ]),
+]);
+
+const REFINER: Content = Content::Map(&[
+    needed("model", TEXT),
+    key("start", Content::real(&limits::REFINER_START)),
+]);
+
+const HIRES: Content = Content::Map(&[
+    needed("scale", Content::real(&limits::HIRES_SCALE)),
+    key("strength", SHARE),
+]);
+
+const TIMESTEP: Content = Content::real(&limits::TIMESTEP);
+const SIGMA: Content = Content::real(&limits::SIGMA);
 const SIDE: Content = Content::multiple(&limits::SIDE_PX, limits::SIDE_MULTIPLE);
 const TEXT: Content = Content::Text;
 
@@ -261,9 +351,9 @@ pub static FIELDS: &[Field] = &[
     option(
         "vae_tiling",
         &[],
-        Content::Bool,
-        DRAWS,
-        "Decodes in tiles: less memory",
+        VAE_TILING,
+        TILES,
+        "Encodes and decodes in tiles: less memory",
     ),
     option("format", &[], TEXT, DRAWS, "png, mp4, webm, gif or png-frames"),
     option(
@@ -315,6 +405,233 @@ pub static FIELDS: &[Field] = &[
         Content::real(&limits::SHARE),
         SDXL,
         "Denoising strength, as in diffusers",
+    ),
+    option(
+        "prompt_2",
+        &[],
+        TEXT,
+        SDXL,
+        "The prompt of the second text encoder",
+    ),
+    option(
+        "negative_prompt_2",
+        &[],
+        TEXT,
+        SDXL,
+        "The negative prompt of the second text encoder",
+    ),
+    option(
+        "mask_image",
+        &[],
+        TEXT,
+        SDXL,
+        "What of the picture is painted anew: white",
+    ),
+    option(
+        "no_paste",
+        &[],
+        Content::Bool,
+        SDXL,
+        "Leaves the kept part as the model made it",
+    ),
+    option(
+        "guidance_rescale",
+        &[],
+        SHARE,
+        SDXL,
+        "How far guidance is brought back to the deviation of the prediction",
+    ),
+    option(
+        "cfg_interval",
+        &[],
+        Content::Tuple(&SHARE, 2),
+        SDXL,
+        "The part of the schedule that has guidance",
+    ),
+    option(
+        "guided_steps",
+        &[],
+        Content::whole(&limits::STEPS),
+        SDXL,
+        "Steps with guidance, from the first one",
+    ),
+    option(
+        "clip_skip",
+        &[],
+        Content::whole(&limits::CLIP_SKIP),
+        SDXL,
+        "Layers of the text encoders that are skipped besides the last",
+    ),
+    option(
+        "schedule",
+        &[],
+        TEXT,
+        SDXL,
+        "How noise levels are spread, such as karras",
+    ),
+    option(
+        "preset",
+        &[],
+        TEXT,
+        SDXL,
+        "Sampler, steps and guidance of a distilled model",
+    ),
+    option("eta", &[], SHARE, SDXL, "Share of fresh noise in each step"),
+    option(
+        "timesteps",
+        &[],
+        Content::List(&TIMESTEP),
+        SDXL,
+        "Timesteps to visit",
+    ),
+    option(
+        "sigmas",
+        &[],
+        Content::List(&SIGMA),
+        SDXL,
+        "Noise levels to visit",
+    ),
+    option(
+        "prediction_type",
+        &[],
+        Content::Choice(&["epsilon", "v_prediction", "sample"]),
+        SDXL,
+        "What the denoiser predicts",
+    ),
+    option(
+        "rescale_betas_zero_snr",
+        &[],
+        Content::Bool,
+        SDXL,
+        "For models trained on pure noise as well",
+    ),
+    option(
+        "timestep_spacing",
+        &[],
+        Content::Choice(&["leading", "trailing", "linspace"]),
+        SDXL,
+        "How timesteps are spread",
+    ),
+    option(
+        "original_size",
+        &[],
+        PAIR,
+        SDXL,
+        "Size that the picture is said to have had: [height, width]",
+    ),
+    option(
+        "crops_coords_top_left",
+        &[],
+        PAIR,
+        SDXL,
+        "Where it is said to have been cut: [top, left]",
+    ),
+    option(
+        "target_size",
+        &[],
+        PAIR,
+        SDXL,
+        "Size that it is said to have: [height, width]",
+    ),
+    option(
+        "negative_original_size",
+        &[],
+        PAIR,
+        SDXL,
+        "The same for the negative prompt",
+    ),
+    option(
+        "negative_crops_coords_top_left",
+        &[],
+        PAIR,
+        SDXL,
+        "The same for the negative prompt",
+    ),
+    option(
+        "negative_target_size",
+        &[],
+        PAIR,
+        SDXL,
+        "The same for the negative prompt",
+    ),
+    option(
+        "aesthetic_score",
+        &[],
+        Content::real(&limits::AESTHETIC_SCORE),
+        SDXL,
+        "What refiners are told; 6 without it",
+    ),
+    option(
+        "negative_aesthetic_score",
+        &[],
+        Content::real(&limits::AESTHETIC_SCORE),
+        SDXL,
+        "The same for the negative prompt; 2.5 without it",
+    ),
+    option(
+        "denoising_start",
+        &[],
+        SHARE,
+        SDXL,
+        "The share of the schedule that the picture has behind it",
+    ),
+    option(
+        "denoising_end",
+        &[],
+        SHARE,
+        SDXL,
+        "The share of the schedule after which work ends",
+    ),
+    option("freeu", &[], FREEU, SDXL, "Scales of skips and backbone"),
+    option(
+        "vae",
+        &[],
+        TEXT,
+        SDXL,
+        "An autoencoder in place of the model's own",
+    ),
+    option(
+        "controls",
+        &[],
+        Content::List(&CONTROL),
+        SDXL,
+        "ControlNets with their pictures",
+    ),
+    option(
+        "control_preprocess",
+        &[],
+        PREPROCESS,
+        SDXL,
+        "What is made of every control picture",
+    ),
+    option(
+        "ip_adapters",
+        &[],
+        Content::List(&IP_ADAPTER),
+        SDXL,
+        "IP-Adapters with their pictures",
+    ),
+    option(
+        "refiner",
+        &[],
+        REFINER,
+        SDXL,
+        "A second denoiser for the last part",
+    ),
+    option("hires", &[], HIRES, SDXL, "Enlarges the picture and refines it"),
+    option(
+        "exact_copy_mode",
+        &[],
+        Content::Bool,
+        SDXL_IF_ON,
+        "Changes the picture as little as can be",
+    ),
+    option(
+        "reference_mode",
+        &[],
+        Content::Choice(&["modify", "copy"]),
+        SDXL_OR_MODIFY,
+        "copy: the same",
     ),
     option("lora", &[], Content::List(&TEXT), DRAWS, "Additions to the model"),
     option(
@@ -409,16 +726,8 @@ pub static FIELDS: &[Field] = &[
 
 /// What `expect` holds.
 pub static EXPECT: Content = Content::Map(&[
-    super::content::Key {
-        name: "image",
-        content: TEXT,
-        needed: true,
-    },
-    super::content::Key {
-        name: "min_psnr",
-        content: Content::real(&limits::MIN_PSNR_DB),
-        needed: true,
-    },
+    needed("image", TEXT),
+    needed("min_psnr", Content::real(&limits::MIN_PSNR_DB)),
 ]);
 
 impl Field {

@@ -52,15 +52,7 @@ pub enum Addresses<'a> {
 
 /// Every reference of a spec, field and source; the golden picture is none.
 pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
-    let config = &spec.config;
-    [
-        ("config.first_frame", &config.first_frame),
-        ("config.last_frame", &config.last_frame),
-        ("config.image", &config.image),
-    ]
-    .into_iter()
-    .filter_map(|(field, source)| Some((field.to_string(), source.as_deref()?)))
-    .collect()
+    spec.pictures()
 }
 
 /// Finds every file that the job reads.

@@ -14,6 +14,8 @@ mod resolve;
 mod schema;
 mod settled;
 mod spec;
+mod spec_files;
+pub mod spec_parts;
 
 pub use inputs::{Addresses, Fetched, Input, Local, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
@@ -23,5 +25,5 @@ pub use parse::words::is_id;
 pub use parse::{MAX_SPEC_BYTES, labels, parse};
 pub use resolve::{CountTokens, Request, job_kind, negatives, resolve};
 pub use schema::schema;
-pub use settled::{Answering, Chat, Diffusion, Enhancing, Images, Job, References, Video, Work};
+pub use settled::{Answering, Chat, Diffusion, Enhancing, Follow, Images, Job, References, Video, Work};
 pub use spec::{Expect, JobSpec, Options};

@@ -6,7 +6,9 @@ use super::inputs::Input;
 use super::kinds::{Format, JobKind};
 use super::parse::messages::Turn;
 use super::spec::JobSpec;
+use super::spec_parts::{Control, IpAdapter};
 use crate::registry::ModelSpec;
+use crate::schedulers::{Part, SamplerChoice, SchedulerConfig, build};
 
 /// A job with every value settled and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +40,7 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {
     /// Pictures with SDXL, one per seed.
-    Images(Images),
+    Images(Box<Images>),
     /// A video with WAN, or pictures of one frame each, one per seed.
     Video(Video),
     /// The same from a prompt that a language model enhances first.
@@ -108,6 +110,72 @@ pub struct Images {
     pub diffusion: Diffusion,
     pub truncate_prompt: bool,
     pub deterministic: bool,
+    pub sampler: SamplerChoice,
+    /// How `config.image` is followed; `None`: there is none.
+    pub follow: Option<Follow>,
+    /// Those of the spec, and those that a reference is followed with.
+    pub controls: Vec<Control>,
+    pub ip_adapters: Vec<IpAdapter>,
+    pub refiner: Option<ModelSpec>,
+}
+
+/// What is made of `config.image`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Follow {
+    /// It is where denoising starts.
+    Start {
+        /// Denoising strength.
+        strength: f64,
+        /// Aspect kept and centred on black, instead of stretched.
+        fitted: bool,
+        /// What the callback calls it.
+        mode: &'static str,
+    },
+    /// An adapter of the model's entry reads it.
+    Adapter(&'static str),
+}
+
+impl Images {
+    /// Pictures from text alone, with the model's own sampler.
+    pub fn plain(diffusion: Diffusion) -> Self {
+        Self {
+            diffusion,
+            truncate_prompt: false,
+            deterministic: false,
+            sampler: SamplerChoice::default(),
+            follow: None,
+            controls: Vec::new(),
+            ip_adapters: Vec::new(),
+            refiner: None,
+        }
+    }
+
+    /// Calls of the denoiser, on SDXL's own schedule where the model's is not known yet; a refiner
+    /// takes its share of them.
+    pub fn effective_steps(&self) -> usize {
+        let part = Part {
+            strength: match self.follow {
+                Some(Follow::Start { strength, .. }) => Some(strength),
+                _ => None,
+            },
+            ..Part::default()
+        };
+        let calls = || {
+            let config = self.sampler.apply(&SchedulerConfig::sdxl()).ok()?;
+            let scheduler = build::<4>(&config, self.diffusion.steps as usize).ok()?;
+            Some(config.window(&*scheduler, &part).ok()?.calls.len())
+        };
+        calls().unwrap_or(self.diffusion.steps as usize)
+    }
+}
+
+impl Follow {
+    /// What the callback calls it.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Start { mode, .. } | Self::Adapter(mode) => mode,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -165,9 +233,9 @@ impl Job {
     /// automatic terms are added again in a replay.
     pub fn manifest_spec(&self) -> JobSpec {
         let mut config = self.spec.config.clone();
-        for source in [&mut config.first_frame, &mut config.last_frame, &mut config.image] {
+        for (_, text) in config.pictures_mut() {
             // A picture in the spec itself is in the record by its digest.
-            if let Some(text) = source.as_mut().filter(|text| text.starts_with("data:")) {
+            if text.starts_with("data:") {
                 text.truncate(text.find([',', ';']).unwrap_or("data:".len()));
             }
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::parse::messages::Turn;
+use super::spec_parts::{Control, FreeU, Hires, IpAdapter, Refiner, Tiling};
 
 /// A job as asked for. `None` means: not said, use the default.
 ///
@@ -85,7 +86,7 @@ pub struct Options {
     pub flow_shift: Option<f64>,
     /// Decode in tiles: less memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub vae_tiling: Option<bool>,
+    pub vae_tiling: Option<Tiling>,
     /// `png`, `mp4`, `webm`, `gif` or `png-frames`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
@@ -102,6 +103,76 @@ pub struct Options {
     /// Denoising strength as in diffusers; the complement of `reference_strength`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_2: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_prompt_2: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_paste: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_rescale: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cfg_interval: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guided_steps: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timesteps: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigmas: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rescale_betas_zero_snr: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestep_spacing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_size: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crops_coords_top_left: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_size: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_original_size: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_crops_coords_top_left: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_target_size: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aesthetic_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_aesthetic_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoising_start: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoising_end: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeu: Option<FreeU>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_preprocess: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ip_adapters: Vec<IpAdapter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<Refiner>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hires: Option<Hires>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact_copy_mode: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_mode: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -80,6 +80,16 @@ fn too_large(name: &str) -> anyhow::Error {
     bad(name, "over the limit of 20 MiB", "save it smaller, or as JPEG")
 }
 
+/// Width and height of a reference picture as it is decoded.
+///
+/// # Errors
+/// As [`read_reference`] and [`load_reference`].
+pub fn size_px(name: &str, path: &Path) -> Result<(u32, u32)> {
+    let bytes = read_reference(name, path)?;
+    let frame = load_reference(name, &bytes)?;
+    Ok((frame.width, frame.height))
+}
+
 /// Decodes a PNG, JPEG or WebP, told apart by its content. The picture is turned as its EXIF
 /// orientation says, everything else beside the pixels is dropped; transparency shows black; grey,
 /// indexed and 16-bit pixels become 8-bit RGB. Of an animation, the first picture counts.

@@ -45,16 +45,19 @@ pub struct Manifest {
     /// The pictures that it followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<ReferenceRecord>,
+    /// Files of weights beside the model: adapters, ControlNets, a refiner, another autoencoder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<ReferenceRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// One picture that was followed.
+/// One picture that was followed, or one file of weights that was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceRecord {
     /// The spec's field, such as `config.first_frame`.
     pub field: String,
-    /// Digest of the file.
+    /// Digest of the file, or of all files of a folder that decide what it computes.
     pub sha256: String,
     /// As the spec names it: a path or an address.
     pub source: String,
@@ -116,6 +119,7 @@ pub struct Made<'a> {
     pub dtype: &'a str,
     pub outputs: Vec<Output>,
     pub references: Vec<ReferenceRecord>,
+    pub weights: Vec<ReferenceRecord>,
     pub notes: Vec<String>,
 }
 
@@ -160,6 +164,7 @@ impl Manifest {
             dtype: made.dtype.into(),
             outputs: made.outputs,
             references: made.references,
+            weights: made.weights,
             notes: made.notes,
         }
     }
@@ -316,6 +321,7 @@ mod tests {
             dtype: "f32",
             outputs,
             references: vec![],
+            weights: vec![],
             notes: vec![],
         })
     }

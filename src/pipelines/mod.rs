@@ -20,7 +20,7 @@ pub use image::{ImageOutput, ImagePipeline, ImageRequest};
 pub use loras::Lora;
 pub use open::{
     LoadOptions, clip_token_counter, model_hash, native_size_px, open, open_text, open_video,
-    takes_references, token_counter, verify, weights_bytes,
+    takes_references, token_counter, verify, weights_bytes, weights_hash,
 };
 pub use video::{References, VideoOutput, VideoPipeline, VideoRequest};
 

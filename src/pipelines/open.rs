@@ -254,6 +254,26 @@ pub fn model_hash(spec: &ModelSpec, cache_dir: Option<&Path>) -> Result<String> 
     }
 }
 
+/// SHA-256 of weights beside a model: of a file, or over everything in a folder that decides what it
+/// computes. A network of the binary has none of its own.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn weights_hash(path: &Path, cache_dir: Option<&Path>) -> Result<String> {
+    let mut digests = Digests::open(cache_dir);
+    if !path.is_dir() {
+        return digests.of_file(path);
+    }
+    let files = ModelFiles::Folder(path.to_path_buf());
+    if files.has("model_index.json") {
+        let spec = ModelSpec::new("", ModelFamily::Sdxl, Source::Folder(path.to_path_buf()));
+        return model_hash(&spec, cache_dir);
+    }
+    let mut names = vec!["config.json".to_string()];
+    names.extend(files.weight_files("")?);
+    digests.of_all(&files, &names)
+}
+
 /// A language model needs its tokenizer and template, so it is a folder or built in.
 fn qwen_files(spec: &ModelSpec) -> Result<ModelFiles> {
     match &spec.source {

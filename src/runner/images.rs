@@ -5,17 +5,25 @@ use serde_json::json;
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Run, Runner, notes};
+use super::{Finished, Run, Runner, image_request, notes};
 use crate::fail;
 use crate::job::{Format, Images, Job};
 use crate::media::frames::Frame;
-use crate::media::manifest::{Made, Manifest, ModelRecord, Output, frames_sha256};
+use crate::media::manifest::{Made, Manifest, ModelRecord, Output, ReferenceRecord, frames_sha256};
 use crate::media::png;
+use crate::pipelines::image::VaeTiling;
 use crate::pipelines::{Event, ImageOutput, ImageRequest};
 use crate::registry::Source;
 
+/// What an autoencoder that ran out of memory tries next.
+const TILES: VaeTiling = VaeTiling {
+    tile_px: None,
+    overlap: 0.25,
+};
+
 pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> Result<Finished> {
     let (job, model) = (run.job, run.model()?);
+    let mut built = image_request::build(job, images, Some(&runner.settings.cache_dir))?;
     let strain = &run.strain;
     let progress = &mut run.progress;
     let mut observer = |event: Event| progress.observe(event);
@@ -25,10 +33,14 @@ pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> R
     };
     let seeds = &job.seeds;
     let mut parts = seeds.chunks(strain.batch.unwrap_or(seeds.len()));
-    let mut output =
-        pipeline.text_to_image(&request(parts.next().unwrap_or(seeds), images), &mut observer)?;
+    let request = |part: &[u64]| ImageRequest {
+        seeds: part.to_vec(),
+        vae_tiling: built.request.vae_tiling.or(strain.vae_tiling.then_some(TILES)),
+        ..built.request.clone()
+    };
+    let mut output = pipeline.text_to_image(&request(parts.next().unwrap_or(seeds)), &mut observer)?;
     for part in parts {
-        let more = pipeline.text_to_image(&request(part, images), &mut observer)?;
+        let more = pipeline.text_to_image(&request(part), &mut observer)?;
         output.frames.extend(more.frames);
         for (stage, time) in more.timings {
             *output.timings.entry(stage).or_default() += time;
@@ -36,7 +48,9 @@ pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> R
     }
     output.notes.extend(strain.notes.iter().cloned());
     check_frames(seeds, &output.frames)?;
-    let manifest = manifest(job, loaded, &output);
+    let references = std::mem::take(&mut built.references);
+    let weights = std::mem::take(&mut built.weights);
+    let manifest = manifest(job, loaded, &output, (references, weights));
     let mut timings = output.timings;
     timings.extend(load_time.map(|time| ("load", time)));
     let (assets, store_time) = store::timed(|| {
@@ -55,24 +69,6 @@ pub(super) fn make(runner: &mut Runner, images: &Images, run: &mut Run<'_>) -> R
         timings,
         ..Finished::default()
     })
-}
-
-/// The request in the pipeline's words.
-fn request(seeds: &[u64], images: &Images) -> ImageRequest {
-    let d = &images.diffusion;
-    ImageRequest {
-        prompt: d.prompt.clone(),
-        negative_prompt: d.negative_prompt.clone(),
-        seeds: seeds.to_vec(),
-        num_inference_steps: d.steps as usize,
-        guidance_scale: d.guidance_scale,
-        width_px: d.width as usize,
-        height_px: d.height as usize,
-        scheduler: d.scheduler.clone(),
-        truncate_prompt: images.truncate_prompt,
-        deterministic: images.deterministic,
-        ..ImageRequest::default()
-    }
 }
 
 /// # Errors
@@ -105,7 +101,10 @@ pub(super) fn model_record(job: &Job, loaded: &Loaded) -> ModelRecord {
     }
 }
 
-fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput) -> Manifest {
+/// Records of pictures, and of weights beside the model.
+type Records = (Vec<ReferenceRecord>, Vec<ReferenceRecord>);
+
+fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput, (references, weights): Records) -> Manifest {
     let mut notes = notes(job);
     notes.extend(output.notes.iter().cloned());
     let outputs = output.frames.iter().zip(&job.seeds).enumerate();
@@ -122,7 +121,8 @@ fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput) -> Manifest {
         outputs: outputs
             .map(|(index, (frame, &seed))| Output::of(index, seed, std::slice::from_ref(frame)))
             .collect(),
-        references: Vec::new(),
+        references,
+        weights,
         notes,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Finished, notes};
-use crate::job::{Family, Job, JobSpec, Output};
+use crate::job::{Family, Follow, Job, JobSpec, Output, Work};
 use crate::outcome::{Asset, Failure};
 
 /// Names under which only this program speaks.
@@ -37,6 +37,7 @@ const OURS: &[&str] = &[
     "duration_seconds",
     "flow_shift",
     "reference_mode",
+    "strength",
     "memory_pressure",
     "worker_used",
     "job_type",
@@ -98,6 +99,14 @@ pub fn begun(job: &Job) -> Map<String, Value> {
             metadata.insert("flow_shift".into(), json!(shift));
         }
         metadata.insert("reference_mode".into(), json!(video.references.mode()));
+    }
+    if let Work::Images(images) = &job.work
+        && let Some(follow) = &images.follow
+    {
+        metadata.insert("reference_mode".into(), json!(follow.mode()));
+        if let Follow::Start { strength, .. } = follow {
+            metadata.insert("strength".into(), json!(strength));
+        }
     }
     if let Some(worker) = worker(job.kind.family) {
         metadata.insert("worker_used".into(), json!(worker));

@@ -161,6 +161,7 @@ fn manifest(job: &Job, loaded: &Loaded, rendered: &Rendered, references: Vec<Ref
             .map(|(index, (clip, &seed))| Output::of(index, seed, clip))
             .collect(),
         references,
+        weights: Vec::new(),
         notes,
     })
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::commands::table;
 use crate::config::Settings;
-use crate::job::{Answering, Chat, Diffusion, Enhancing, Job, Video, Work};
+use crate::job::{Answering, Chat, Diffusion, Enhancing, Follow, Job, Video, Work};
 use crate::progress::Reporter;
 use crate::runner::{Runner, notes};
 
@@ -59,7 +59,16 @@ fn record(ready: &Ready, settings: &Settings) -> Value {
     match &job.work {
         Work::Images(images) => put(
             &mut record,
-            json!({"truncate_prompt": images.truncate_prompt, "deterministic": images.deterministic}),
+            json!({
+                "truncate_prompt": images.truncate_prompt,
+                "deterministic": images.deterministic,
+                "effective_steps": images.effective_steps(),
+                "reference_mode": images.follow.as_ref().map_or("none", Follow::mode),
+                "strength": match &images.follow {
+                    Some(Follow::Start { strength, .. }) => json!(strength),
+                    _ => json!("none"),
+                },
+            }),
         ),
         Work::Video(video) => put(&mut record, video_options(video)),
         Work::EnhancedVideo(enhancing, video) => {

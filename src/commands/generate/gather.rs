@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{self, Generate};
+use crate::cli::Generate;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{folder_of, open_regular};
@@ -76,7 +76,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         }
     }
     for gathered in found.iter_mut().flatten() {
-        lay_over(args, prompt.as_deref(), &mut gathered.spec);
+        lay_over(args, prompt.as_deref(), &mut gathered.spec)?;
     }
     Ok(found)
 }
@@ -191,10 +191,16 @@ fn locate_references(spec: &mut JobSpec, base: &Path) {
     if base == Path::new(".") {
         return;
     }
-    let config = &mut spec.config;
-    for place in [&mut config.first_frame, &mut config.last_frame, &mut config.image] {
-        if let Some(name) = place.as_mut().filter(|name| !name.contains(':')) {
+    for (_, name) in spec.config.pictures_mut() {
+        if !name.contains(':') {
             *name = base.join(&*name).display().to_string();
+        }
+    }
+    for (_, path) in spec.config.weights_mut() {
+        // A refiner may be a name from models.toml.
+        let beside = base.join(&*path);
+        if beside.exists() {
+            *path = beside.display().to_string();
         }
     }
     if let Some(expect) = &mut spec.expect {
@@ -227,7 +233,10 @@ fn bounded(reader: impl Read) -> Result<Vec<u8>> {
 }
 
 /// Flags win over what a spec says, field by field.
-fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
+///
+/// # Errors
+/// `Usage` for flags that belong together and do not.
+fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) -> Result<()> {
     fn set<T: Clone>(to: &mut Option<T>, from: Option<&T>) {
         if let Some(value) = from {
             *to = Some(value.clone());
@@ -241,11 +250,19 @@ fn lay_over(args: &Generate, prompt: Option<&str>, spec: &mut JobSpec) {
     set(&mut spec.negative_prompt, args.negative_prompt.as_ref());
     set(&mut spec.job_type, args.job_type.as_ref());
     set(&mut spec.model, args.model.as_ref());
-    set_options(&args.options, spec);
+    let mut given = args.options.given();
+    let adapters = args.adapters.given(args.options.image.as_deref());
+    given.extend(adapters.map_err(|what| Error::new(ErrorKind::Usage, what))?);
+    let starts = args.options.strength.is_some() || args.options.mask_image.is_some();
+    if args.adapters.takes_image() && !starts {
+        // The adapter reads it; nothing starts from it.
+        given.remove("image");
+    }
+    set_options(given, spec);
+    Ok(())
 }
 
-fn set_options(options: &cli::Options, spec: &mut JobSpec) {
-    let given = options.given();
+fn set_options(given: serde_json::Map<String, serde_json::Value>, spec: &mut JobSpec) {
     if given.is_empty() {
         return;
     }
@@ -259,6 +276,7 @@ fn set_options(options: &cli::Options, spec: &mut JobSpec) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
     use crate::error::kind_of;
 
     fn words(words: &[&str]) -> Vec<String> {
@@ -293,9 +311,9 @@ mod tests {
             ..JobSpec::default()
         };
         let mut spec = replayed.clone();
-        lay_over(&Generate::default(), Some("old"), &mut spec);
+        lay_over(&Generate::default(), Some("old"), &mut spec).unwrap();
         assert_eq!(spec, replayed);
-        lay_over(&Generate::default(), Some("new"), &mut spec);
+        lay_over(&Generate::default(), Some("new"), &mut spec).unwrap();
         assert_eq!(spec.enhanced_prompt, None);
     }
 
@@ -316,7 +334,7 @@ mod tests {
             },
             ..Generate::default()
         };
-        lay_over(&args, Some("new"), &mut spec);
+        lay_over(&args, Some("new"), &mut spec).unwrap();
         assert_eq!(spec.prompt.as_deref(), Some("new"));
         assert_eq!(spec.negative_prompt.as_deref(), Some("kept"));
         assert_eq!((spec.config.seed, spec.config.steps), (Some(2), Some(30)));

@@ -413,7 +413,7 @@ fn json_of(node: &Node) -> Json {
         Value::Bool(b) => (*b).into(),
         Value::Text(t) => t.clone().into(),
         Value::Number(n) => match serde_json::from_str::<Json>(n) {
-            Ok(number) if number.is_number() && number.to_string() == *n => number,
+            Ok(number) if number.is_number() && number.to_string().as_str() == n.as_str() => number,
             _ => n.clone().into(),
         },
         Value::List(items) => items.iter().map(json_of).collect(),

@@ -6,6 +6,7 @@ use super::negatives;
 use super::options;
 use crate::config::Settings;
 use crate::fail;
+use crate::job::inputs::Input;
 use crate::job::kinds::JobKind;
 use crate::job::settled::Diffusion;
 use crate::job::spec::JobSpec;
@@ -23,6 +24,8 @@ pub struct Asked<'a> {
     pub registry: &'a Registry,
     pub settings: &'a Settings,
     pub count_tokens: &'a CountTokens<'a>,
+    /// The pictures that the spec names.
+    pub inputs: &'a [Input],
 }
 
 /// What SDXL and WAN jobs have in common. The content rules are checked here, before anything is

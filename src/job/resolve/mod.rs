@@ -17,6 +17,7 @@ use crate::limits::{IMAGES_OF_PRODUCERS, MAX_SEED};
 use crate::registry::{ModelFamily, ModelSpec, Registry};
 
 mod asked;
+mod follow;
 mod images;
 pub mod negatives;
 mod options;
@@ -73,6 +74,7 @@ fn resolve_named(
     options::refuse_foreign(kind, spec)?;
     options::refuse_unbuilt(kind, spec, &mut notes)?;
     let (seeds, seed_drawn) = seeds(kind, &spec.config)?;
+    let inputs = inputs(spec, trust, request.addresses)?;
     let work = match &model {
         None => Work::Admin,
         Some(model) => {
@@ -83,6 +85,7 @@ fn resolve_named(
                 registry,
                 settings,
                 count_tokens,
+                inputs: &inputs,
             };
             work(&asked, &mut notes)?
         }
@@ -99,7 +102,7 @@ fn resolve_named(
         spec_sha256: spec.digest(),
         spec: spec.clone(),
         work,
-        inputs: inputs(spec, trust, request.addresses)?,
+        inputs,
         difference: None,
     };
     job.spec = canonical(&job);
@@ -108,7 +111,7 @@ fn resolve_named(
 
 fn work(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Work> {
     Ok(match asked.kind.family {
-        Family::Sdxl => Work::Images(images::images(asked, notes)?),
+        Family::Sdxl => Work::Images(Box::new(images::images(asked, notes)?)),
         Family::Wan if asked.kind.enhanced => {
             let enhancing = Box::new(text::enhancing(asked)?);
             Work::EnhancedVideo(enhancing, video::video(asked, notes)?)
@@ -155,6 +158,16 @@ fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<()> 
         && (model.contains(['/', '\\']) || std::path::Path::new(model).exists())
     {
         fail!(InvalidSpec, "model is `{}`, a path, which this spec may not name", shown(model); "{}", trust.cure);
+    }
+    if !trust.models {
+        let mut config = spec.config.clone();
+        let stranger = config
+            .weights_mut()
+            .into_iter()
+            .find(|(field, path)| field != "config.refiner.model" || registry.entry(path).is_none());
+        if let Some((field, path)) = stranger {
+            fail!(InvalidSpec, "{field} is `{}`, a path, which this spec may not name", shown(path); "{}", trust.cure);
+        }
     }
     if spec.callback_url.is_some() && !trust.callback {
         fail!(InvalidSpec, "callback_url is given, which this spec may not name"; "{}", trust.cure);

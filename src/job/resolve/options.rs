@@ -45,16 +45,7 @@ pub fn refuse_unbuilt(kind: &JobKind, spec: &JobSpec, notes: &mut Vec<String>) -
     if weights && spec.compel_enabled == Some(false) {
         notes.push("compel_weights is not applied: compel_enabled is false".into());
     }
-    let sdxl = kind.family == Family::Sdxl;
     let wanted = [
-        ("config.image", sdxl && o.image.is_some()),
-        ("config.reference_type", o.reference_type.is_some()),
-        (
-            "config.reference_strength",
-            sdxl && o.reference_strength.is_some(),
-        ),
-        ("config.strength", o.strength.is_some()),
-        ("config.vae_tiling", sdxl && o.vae_tiling == Some(true)),
         ("config.lora", !o.lora.is_empty()),
         ("compel_enabled", spec.compel_enabled == Some(true)),
         ("compel_weights", weights && spec.compel_enabled != Some(false)),

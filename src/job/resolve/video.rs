@@ -7,6 +7,7 @@ use crate::fail;
 use crate::job::kinds::{Format, JobKind, Output};
 use crate::job::settled::{Diffusion, References, Video};
 use crate::job::spec::Options;
+use crate::job::spec_parts::Tiling;
 use crate::limits::FRAMES_PER_LATENT;
 use crate::media::video::{Fps, VideoFormat};
 
@@ -38,7 +39,7 @@ pub fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video> {
         frames,
         fps,
         flow_shift: config.flow_shift,
-        vae_tiling: config.vae_tiling.unwrap_or(false),
+        vae_tiling: config.vae_tiling.is_some_and(Tiling::is_on),
         references,
     })
 }
@@ -106,7 +107,7 @@ fn references(config: &Options) -> Result<References> {
 /// The options with every default of a video filled in.
 pub fn write_out(video: &Video, kind: &JobKind, config: &mut Options) {
     config.flow_shift = video.flow_shift;
-    config.vae_tiling = Some(video.vae_tiling);
+    config.vae_tiling = Some(Tiling::Switch(video.vae_tiling));
     if kind.output == Output::Mp4 {
         config.frames = Some(video.frames);
         config.fps = Some(video.fps);

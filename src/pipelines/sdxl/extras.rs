@@ -114,7 +114,7 @@ impl ExtrasCache {
                 .get(path, |path| load_vae(path, &parts.vae.config, device))
         });
         let refiner = request.refiner.as_ref().map(|refiner| {
-            let path = source_path(&refiner.model);
+            let path = refiner.model.path();
             self.refiners
                 .get(path, |_| load_refiner(&refiner.model, device, precision))
         });
@@ -135,7 +135,7 @@ impl ExtrasCache {
         self.encoders
             .keep(|path| adapters.iter().any(|a| a.image_encoder == path));
         self.vaes.keep(|path| request.vae.as_deref() == Some(path));
-        let refiner = request.refiner.as_ref().map(|r| source_path(&r.model));
+        let refiner = request.refiner.as_ref().map(|r| r.model.path());
         self.refiners.keep(|path| refiner == Some(path));
     }
 }
@@ -168,13 +168,6 @@ impl<T> Shelf<T> {
 
 fn time_written(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
-}
-
-fn source_path(spec: &ModelSpec) -> &Path {
-    match &spec.source {
-        Source::Folder(path) | Source::SingleFile { path, .. } => path,
-        Source::Embedded => Path::new(""),
-    }
 }
 
 fn load_refiner(spec: &ModelSpec, device: &Device, precision: Precision) -> Result<Rc<RefinerParts>> {
