@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::origin::Trust;
 use super::spec::JobSpec;
 use crate::config::shown;
 use crate::fail;
@@ -55,27 +54,38 @@ pub fn references(spec: &JobSpec) -> Vec<(String, &str)> {
     spec.pictures()
 }
 
+/// Every file of this machine that a spec names, field and path.
+pub fn local_files(spec: &JobSpec) -> Vec<(String, String)> {
+    let golden = spec.expect.as_ref().map(|expect| &expect.image);
+    let golden = golden.map(|path| ("expect.image".to_string(), path.display().to_string()));
+    let pictures = references(spec).into_iter();
+    pictures
+        .map(|(field, source)| (field, source.to_string()))
+        .filter(|(_, source)| scheme(source).is_none())
+        .chain(golden)
+        .collect()
+}
+
 /// Finds every file that the job reads.
 ///
 /// # Errors
-/// `InvalidSpec` for a local path from somebody who may name none, or an address that was not
-/// fetched.
-pub(super) fn inputs(spec: &JobSpec, trust: Trust, addresses: Addresses<'_>) -> Result<Vec<Input>> {
+/// `InvalidSpec` for an address that was not fetched.
+pub(super) fn inputs(spec: &JobSpec, addresses: Addresses<'_>) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for (field, source) in references(spec) {
         match addresses {
             Addresses::Later if scheme(source).is_some() => {}
-            _ => inputs.push(input(field, source, trust, addresses)?),
+            _ => inputs.push(input(field, source, addresses)?),
         }
     }
     if let Some(expect) = &spec.expect {
         let source = expect.image.display().to_string();
-        inputs.push(input("expect.image".into(), &source, trust, addresses)?);
+        inputs.push(input("expect.image".into(), &source, addresses)?);
     }
     Ok(inputs)
 }
 
-fn input(field: String, source: &str, trust: Trust, addresses: Addresses<'_>) -> Result<Input> {
+fn input(field: String, source: &str, addresses: Addresses<'_>) -> Result<Input> {
     let fetched = match addresses {
         Addresses::Fetched(fetched) => fetched.get(source),
         Addresses::Later => None,
@@ -87,12 +97,6 @@ fn input(field: String, source: &str, trust: Trust, addresses: Addresses<'_>) ->
                 fail!(
                     InvalidSpec, "{field} begins with `{scheme}:`, and only references are fetched";
                     "save the picture as a file and name its path"
-                );
-            }
-            if !trust.paths {
-                fail!(
-                    InvalidSpec, "{field} is `{}`, a file of this machine, which this spec may not name", shown(source);
-                    "{}", trust.cure
                 );
             }
             (Path::new(source).to_path_buf(), None)

@@ -23,7 +23,7 @@ pub use origin::{Origin, Trust};
 pub use parse::messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use parse::words::is_id;
 pub use parse::{MAX_SPEC_BYTES, labels, parse};
-pub use resolve::{CountTokens, Request, job_kind, negatives, resolve};
+pub use resolve::{CountTokens, Request, check_trust, job_kind, negatives, resolve};
 pub use schema::schema;
 pub use settled::{Answering, Chat, Diffusion, Enhancing, Follow, Images, Job, References, Video, Work};
 pub use spec::{Expect, JobSpec, Options};

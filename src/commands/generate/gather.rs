@@ -19,6 +19,8 @@ pub struct Gathered {
     /// For messages: a path, `stdin`, or nothing for flags.
     pub name: Option<String>,
     pub trust: Trust,
+    /// What is left of a stranger's spec beside the flags: `trust` is for it alone.
+    pub strange: Option<Box<JobSpec>>,
     /// What made the file whose job is run again.
     pub replayed: Option<Box<Manifest>>,
 }
@@ -56,6 +58,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
                 true => Trust::FULL,
                 false => Origin::Replay.trust(),
             },
+            strange: None,
             replayed: Some(Box::new(manifest)),
         }));
     } else if inputs.specs.is_empty() {
@@ -66,6 +69,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
             spec: JobSpec::default(),
             name: None,
             trust: Origin::Flags.trust(),
+            strange: None,
             replayed: None,
         }));
     }
@@ -76,7 +80,11 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         }
     }
     for gathered in found.iter_mut().flatten() {
+        let before = gathered.replayed.is_some().then(|| gathered.spec.clone());
         lay_over(args, prompt.as_deref(), &mut gathered.spec)?;
+        if let Some(before) = before {
+            gathered.strange = Some(Box::new(unreplaced(&before, &gathered.spec)?));
+        }
     }
     Ok(found)
 }
@@ -104,6 +112,18 @@ fn replay(path: &Path, manifest: &Manifest) -> Result<JobSpec> {
         expect: None,
         ..spec
     })
+}
+
+/// `before` without what flags have replaced.
+fn unreplaced(before: &JobSpec, now: &JobSpec) -> Result<JobSpec> {
+    let (mut left, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
+    if let (Some(options), Some(now)) = (left["config"].as_object_mut(), now["config"].as_object()) {
+        options.retain(|name, value| now.get(name) == Some(value));
+    }
+    if let (Some(fields), Some(now)) = (left.as_object_mut(), now.as_object()) {
+        fields.retain(|name, value| name == "config" || now.get(name) == Some(value));
+    }
+    Ok(serde_json::from_value(left)?)
 }
 
 /// Whether an output's name ends like a video or a picture.
@@ -180,6 +200,7 @@ pub fn read_specs(input: &str) -> Result<Vec<Gathered>> {
             spec,
             name: Some(name.into()),
             trust: origin.trust(),
+            strange: None,
             replayed: None,
         })
         .collect())

@@ -11,7 +11,7 @@ use super::fetching::fetched;
 use super::gather::{Gathered, Unread};
 use super::layout::{Layout, Plan};
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Addresses, Job, JobSpec, Output, Request, job_kind};
+use crate::job::{Addresses, Job, JobSpec, Output, Request, Trust, check_trust, job_kind};
 use crate::media::manifest::{Manifest, ReferenceRecord};
 use crate::outbox::target::target;
 use crate::registry::Registry;
@@ -134,10 +134,17 @@ fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> R
     let mut spec = found.spec.clone();
     take_format(&mut spec, &runner.registry, layout.output.as_deref());
     let fetched = fetched(&spec, &runner.settings).with_context(|| format!("job `{id}`"))?;
+    let trust = match &found.strange {
+        Some(strange) => {
+            check_trust(strange, found.trust, &runner.registry).with_context(|| format!("job `{id}`"))?;
+            Trust::FULL
+        }
+        None => found.trust,
+    };
     let mut job = runner.settle(&Request {
         id,
         spec: &spec,
-        trust: found.trust,
+        trust,
         addresses: Addresses::Fetched(&fetched),
     })?;
     if let Some(note) = target(spec.callback_url.as_deref(), &runner.settings.callback).note {

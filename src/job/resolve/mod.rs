@@ -22,10 +22,12 @@ mod images;
 pub mod negatives;
 mod options;
 mod text;
+mod trust;
 mod video;
 
 use asked::Asked;
 pub use asked::CountTokens;
+pub use trust::check_trust;
 
 /// Seeds are drawn below 2^53, so that readers which keep numbers as doubles do not change them.
 const DRAWN_SEED_BITS: u32 = 53;
@@ -74,7 +76,7 @@ fn resolve_named(
     options::refuse_foreign(kind, spec)?;
     options::refuse_unbuilt(kind, spec, &mut notes)?;
     let (seeds, seed_drawn) = seeds(kind, &spec.config)?;
-    let inputs = inputs(spec, trust, request.addresses)?;
+    let inputs = inputs(spec, request.addresses)?;
     let work = match &model {
         None => Work::Admin,
         Some(model) => {
@@ -148,31 +150,6 @@ fn canonical(job: &Job) -> JobSpec {
         Work::Enhance(_) | Work::Chat(_) | Work::Admin => {}
     }
     spec
-}
-
-/// What a stranger's spec may not name.
-fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<()> {
-    if let Some(model) = spec.model.as_deref()
-        && !trust.models
-        && registry.entry(model).is_none()
-        && (model.contains(['/', '\\']) || std::path::Path::new(model).exists())
-    {
-        fail!(InvalidSpec, "model is `{}`, a path, which this spec may not name", shown(model); "{}", trust.cure);
-    }
-    if !trust.models {
-        let mut config = spec.config.clone();
-        let stranger = config
-            .weights_mut()
-            .into_iter()
-            .find(|(field, path)| field != "config.refiner.model" || registry.entry(path).is_none());
-        if let Some((field, path)) = stranger {
-            fail!(InvalidSpec, "{field} is `{}`, a path, which this spec may not name", shown(path); "{}", trust.cure);
-        }
-    }
-    if spec.callback_url.is_some() && !trust.callback {
-        fail!(InvalidSpec, "callback_url is given, which this spec may not name"; "{}", trust.cure);
-    }
-    Ok(())
 }
 
 /// Every range and form again: flags do not come through the parser.
