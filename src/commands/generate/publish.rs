@@ -91,18 +91,18 @@ impl Publisher<'_> {
         Ok((outcome, report))
     }
 
-    /// Replaces a callback that has nothing to lose. The result of a finished job gives way to
-    /// nothing but the same job's next result; another job's stays, and this one's lies beside it.
+    /// Replaces a callback that has nothing to lose. The result of a finished job gives way to the
+    /// same job's next result, and to another's whose files have taken the place of its own; nothing
+    /// else is written over it.
     fn write(&self, path: &Path, report: &Report) -> Result<()> {
-        let path = match Earlier::read(path).filter(|e| e.is_result() && !self.plan.force) {
-            Some(earlier) if earlier.job_id == report.job_id => {
-                if report.status != Status::Completed {
-                    return Ok(());
-                }
-                path.to_path_buf()
-            }
-            Some(earlier) if !self.replaces(&earlier) => self.beside(path, report),
-            _ => path.to_path_buf(),
+        let earlier = Earlier::read(path).filter(|e| e.is_result() && !self.plan.force);
+        let path = match (&earlier, report.status) {
+            (None, _) => path.to_path_buf(),
+            (Some(_), Status::Processing) => return Ok(()),
+            (Some(earlier), Status::Completed) if earlier.job_id == report.job_id => path.to_path_buf(),
+            (Some(earlier), Status::Completed) if self.replaces(earlier) => path.to_path_buf(),
+            (Some(earlier), Status::Failed) if earlier.job_id == report.job_id => return Ok(()),
+            (Some(_), Status::Completed | Status::Failed) => self.beside(path, report),
         };
         callback::write(&path, self.format, report)
     }
