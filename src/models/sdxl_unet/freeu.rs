@@ -86,14 +86,15 @@ mod tests {
     fn a_flat_skip_is_scaled_as_a_whole_and_the_highest_frequency_stays() {
         let device = Device::flex();
         let freeu = FreeU::new([0.25, 1.0], [2.0, 1.0]);
+        let x = Tensor::<4>::ones([1, 2, 4, 6], &device);
         let flat = Tensor::<4>::ones([1, 1, 4, 6], &device);
-        let (_, skip) = freeu.apply(0, flat.clone(), flat);
+        let (_, skip) = freeu.apply(0, x.clone(), flat);
         assert!(values(skip).iter().all(|v| (v - 0.25).abs() < 1e-6));
         let board: Vec<f32> = (0..24)
             .map(|i| if (i / 6 + i % 6) % 2 == 0 { 1.0 } else { -1.0 })
             .collect();
         let board = Tensor::<4>::from_data(TensorData::new(board, [1, 1, 4, 6]), &device);
-        let (_, skip) = freeu.apply(0, board.clone(), board.clone());
+        let (_, skip) = freeu.apply(0, x, board.clone());
         let off = (skip - board).abs().max().into_scalar::<f32>();
         assert!(off < 1e-5, "{off}");
     }
