@@ -8,7 +8,7 @@ CUDA ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 0)
 FEATURES := $(if $(filter 1,$(CUDA)),--features cuda)
 PROMPT ?= a red circle on a white background
 
-.PHONY: picture build install test check completions packages
+.PHONY: picture build install test check completions packages release sbom
 
 picture: build
 	"$(CARGO_TARGET_DIR)/release/ourvidz" generate "$(PROMPT)" --seed 42 -o first-picture.png
@@ -27,6 +27,21 @@ check: packages
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo check --locked --no-default-features --all-targets
 	cargo check --locked --features cuda --all-targets
+
+# What a release holds: the binary, what it was made of (a CycloneDX bill of materials), digests.
+release: build sbom
+	@mkdir -p dist
+	@cp "$(CARGO_TARGET_DIR)/release/ourvidz" LICENSE-MIT dist/
+	@cd dist && sha256sum ourvidz ourvidz.cdx.json LICENSE-MIT > SHA256SUMS && cat SHA256SUMS
+
+# cargo-cyclonedx writes into the package's folder, with a serial number, the time and the folder's name;
+# all three are left out, so that the same tree gives the same file.
+sbom: packages
+	@mkdir -p dist
+	@PATH="$$(./.ci/tool cargo-cyclonedx 0.5.9):$$PATH" SOURCE_DATE_EPOCH=0 \
+	  cargo cyclonedx --quiet --format json --spec-version 1.5 $(FEATURES) --override-filename ourvidz.cdx
+	@sed "s|path+file://$(CURDIR)|path+file:///ourvidz|g" ourvidz.cdx.json > dist/ourvidz.cdx.json
+	@rm ourvidz.cdx.json
 
 completions: build
 	for shell in bash zsh fish elvish powershell; do \

@@ -99,6 +99,8 @@ mod specs;
 mod specs_video;
 /// Folder and S3 as places for assets, and what happens when they fail.
 mod storage;
+/// deny.toml and what CI asks of it.
+mod supply_chain;
 /// Files that strangers made.
 mod strangers;
 /// `generate` for videos: files, callbacks, refusals.
