@@ -147,7 +147,7 @@ fn the_tiny_original_release_is_accounted_for_with_its_own_configurations() {
 }
 
 #[test]
-fn missing_and_unused_tensors_of_wan_are_listed_by_name() {
+fn missing_and_extra_tensors_of_wan_are_listed_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let mut transformer = manifest("wan-t2v-1.3b-original");
@@ -169,5 +169,5 @@ fn missing_and_unused_tensors_of_wan_are_listed_by_name() {
     );
     let reports = verified(Source::Folder(root.into()));
     assert_eq!(reports[1].missing, ["blocks.7.cross_attn.norm_k.weight"]);
-    assert_eq!(reports[1].unused, ["blocks.7.img_emb.weight"]);
+    assert_eq!(reports[1].extra, ["blocks.7.img_emb.weight"]);
 }

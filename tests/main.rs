@@ -17,6 +17,8 @@ mod https_server;
 mod bad_input;
 /// `bench`: what it measures, saves and compares.
 mod bench;
+/// Checkpoints in other clothes.
+mod brought;
 /// Callbacks on their way.
 mod callbacks;
 /// Conversations.
@@ -99,10 +101,10 @@ mod specs;
 mod specs_video;
 /// Folder and S3 as places for assets, and what happens when they fail.
 mod storage;
-/// deny.toml and what CI asks of it.
-mod supply_chain;
 /// Files that strangers made.
 mod strangers;
+/// deny.toml and what CI asks of it.
+mod supply_chain;
 /// `generate` for videos: files, callbacks, refusals.
 mod video;
 /// Videos through the command against diffusers.

@@ -8,10 +8,11 @@ fn read(name: &str) -> String {
 
 /// Whether a line holds a day such as 2026-11-26.
 fn has_date(line: &str) -> bool {
-    line.split(|c: char| !(c.is_ascii_digit() || c == '-')).any(|word| {
-        let fields: Vec<usize> = word.split('-').map(str::len).collect();
-        fields == [4, 2, 2]
-    })
+    line.split(|c: char| !(c.is_ascii_digit() || c == '-'))
+        .any(|word| {
+            let fields: Vec<usize> = word.split('-').map(str::len).collect();
+            fields == [4, 2, 2]
+        })
 }
 
 /// The entries of deny.toml that take something out of a rule, each with the comment above it.

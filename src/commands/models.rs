@@ -93,7 +93,7 @@ fn routes(registry: &Registry, model: &ModelSpec) -> Vec<String> {
 /// Checks what would load, reading only headers, and then the digest of it all.
 ///
 /// # Errors
-/// An unknown or missing model, unreadable files; `BadInput` when tensors are missing, unused or
+/// An unknown or missing model, unreadable files; `BadInput` when tensors are missing, too many or
 /// mis-shaped.
 pub fn verify(name: &str, config_from: Option<&Path>, place: &Place, as_json: bool) -> Result<u8> {
     let (settings, registry) = surroundings(place)?;
@@ -128,6 +128,7 @@ fn verdict(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> Value {
                 "dtypes": r.dtypes,
                 "missing": r.missing,
                 "unused": r.unused,
+                "extra": r.extra,
                 "mis_shaped": r.mis_shaped,
             })
         })
@@ -172,6 +173,7 @@ fn account(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> String 
         for (what, names) in [
             ("missing", &report.missing),
             ("unused", &report.unused),
+            ("left out", &report.extra),
             ("mis-shaped", &report.mis_shaped),
         ] {
             for name in names {

@@ -39,6 +39,10 @@ pub struct Qwen2Config {
     pub rope_parameters: Option<RopeParameters>,
     #[serde(default)]
     pub use_sliding_window: bool,
+    #[serde(default)]
+    pub sliding_window: Option<usize>,
+    #[serde(default)]
+    pub max_window_layers: Option<usize>,
     #[serde(default = "default_activation")]
     pub hidden_act: String,
     #[serde(default)]
@@ -87,6 +91,16 @@ impl Qwen2Config {
         nested.or(self.rope_theta).unwrap_or(10_000.0)
     }
 
+    /// Whether a window hides tokens from some layer: transformers gives one to the layers from
+    /// `max_window_layers` on, and it hides nothing where it is as long as the context.
+    fn slides(&self) -> bool {
+        let shorter = self
+            .sliding_window
+            .is_some_and(|window| window < self.max_position_embeddings);
+        let first = self.max_window_layers.unwrap_or(28);
+        self.use_sliding_window && shorter && first < self.num_hidden_layers
+    }
+
     /// Memory of the keys and values of `tokens` tokens, in bytes.
     pub fn cache_bytes(&self, tokens: usize, dtype: DType) -> u64 {
         let values = 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim() * tokens;
@@ -131,9 +145,10 @@ impl Qwen2Config {
                 "remove rope_scaling to use the model with its native context of {} tokens", self.max_position_embeddings
             );
         }
-        if self.use_sliding_window {
+        if self.slides() {
             fail!(
-                BadInput, "config.json: use_sliding_window is true; allowed: false";
+                BadInput, "config.json: use_sliding_window is true, with a window of {} tokens in a context of {}",
+                self.sliding_window.unwrap_or_default(), self.max_position_embeddings;
                 "set it to false: released Qwen2.5 models are trained with full attention"
             );
         }

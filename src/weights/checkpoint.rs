@@ -10,7 +10,7 @@ use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::pytorch;
-use super::stored::widen;
+use super::stored::{is_read, widen};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::open_regular;
@@ -179,10 +179,9 @@ impl Checkpoint {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// A tensor's numbers as f32; `None` for types that are no floats of 16 or 32 bits.
+    /// A tensor's numbers as f32, without any scale; `None` for types that are no floats.
     pub fn floats(&self, entry: &Entry) -> Option<Vec<f32>> {
-        let known = matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32);
-        known.then(|| widen(entry.dtype, self.bytes(entry)))
+        is_read(entry.dtype).then(|| widen(entry.dtype, self.bytes(entry)))
     }
 
     /// The tensor of that name, if there is one.
@@ -200,9 +199,23 @@ impl Checkpoint {
         self.files[entry.file].clone()
     }
 
-    /// Size of all tensors together, in bytes.
+    /// Size of all tensors together, in bytes, where 8-bit numbers count as what they become.
     pub fn size_bytes(&self) -> u64 {
-        self.entries.values().map(|e| (e.end - e.start) as u64).sum()
+        let size = |e: &Entry| (e.end - e.start) as u64 * if e.dtype.bitsize() == 8 { 2 } else { 1 };
+        self.entries.values().map(size).sum()
+    }
+
+    /// Those tensors whose names start with `from`, under names that start with `to` instead.
+    pub fn renamed(&self, from: &str, to: &str) -> Self {
+        let entry = |(name, entry): (&String, &Entry)| {
+            let rest = name.strip_prefix(from)?;
+            Some((format!("{to}{rest}"), entry.clone()))
+        };
+        Self {
+            files: self.files.clone(),
+            entries: self.entries.iter().filter_map(entry).collect(),
+            metadata: self.metadata.clone(),
+        }
     }
 }
 

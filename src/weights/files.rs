@@ -72,13 +72,19 @@ impl ModelFiles {
     /// # Errors
     /// `InputMissing` when none of these exists, `BadInput` for a broken index.
     pub fn weight_files(&self, component: &str) -> Result<Vec<String>> {
-        for stem in ["diffusion_pytorch_model", "model"] {
+        const LAYOUTS: &[(&str, &str)] = &[
+            ("diffusion_pytorch_model", "safetensors"),
+            ("model", "safetensors"),
+            ("diffusion_pytorch_model", "bin"),
+            ("pytorch_model", "bin"),
+        ];
+        for (stem, ending) in LAYOUTS {
             for variant in ["", ".fp16", ".bf16"] {
-                let name = inside(component, &format!("{stem}{variant}.safetensors"));
+                let name = inside(component, &format!("{stem}{variant}.{ending}"));
                 if self.has(&name) {
                     return Ok(vec![name]);
                 }
-                let index = inside(component, &format!("{stem}.safetensors.index{variant}.json"));
+                let index = inside(component, &format!("{stem}.{ending}.index{variant}.json"));
                 if self.has(&index) {
                     return self.shards(component, &index);
                 }

@@ -81,6 +81,8 @@ pub enum NameTable {
     SingleFileVae,
     /// The same names in a file of its own, without the prefix.
     OriginalVae,
+    /// diffusers' names before its version 0.18 (`query`, `proj_attn`).
+    OlderVae,
     /// A ControlNet in its authors' names, in a checkpoint below `control_model.`.
     OriginalControlNet { prefixed: bool },
     /// `conditioner.embedders.0.transformer.*`
@@ -98,6 +100,9 @@ pub enum NameTable {
 impl NameTable {
     /// The table for a component of a diffusers folder.
     pub fn of_component(component: &str, checkpoint: &Checkpoint) -> Self {
+        if component == "vae" {
+            return Self::of_vae(checkpoint).unwrap_or(Self::Diffusers);
+        }
         if !component.starts_with("text_encoder") {
             return Self::Diffusers;
         }
@@ -121,7 +126,9 @@ impl NameTable {
     /// The table for an autoencoder's file; `None` when it holds none.
     pub fn of_vae(checkpoint: &Checkpoint) -> Option<Self> {
         let has = |name: &str| checkpoint.get(name).is_some();
-        if has("decoder.up_blocks.0.resnets.0.conv1.weight") {
+        if has("decoder.mid_block.attentions.0.query.weight") {
+            Some(Self::OlderVae)
+        } else if has("decoder.up_blocks.0.resnets.0.conv1.weight") {
             Some(Self::Diffusers)
         } else if has("decoder.up.0.block.0.conv1.weight") {
             Some(Self::OriginalVae)
@@ -146,6 +153,7 @@ impl NameTable {
             Self::SingleFileUnet => {
                 unet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
             }
+            Self::OlderVae => Some(older_vae(name)),
             Self::SingleFileVae | Self::OriginalVae => Some(vae_original(name, self.prefix())),
             Self::OriginalControlNet { .. } => {
                 controlnet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
@@ -165,7 +173,7 @@ impl NameTable {
             Self::WanTransformer { repackaged } => names_wan::prefix(*repackaged),
             Self::SingleFileUnet => "model.diffusion_model.",
             Self::SingleFileVae => "first_stage_model.",
-            Self::OriginalVae => "",
+            Self::OriginalVae | Self::OlderVae => "",
             Self::OriginalControlNet { prefixed: true } => "control_model.",
             Self::OriginalControlNet { prefixed: false } => "",
             Self::SingleFileClipL => "conditioner.embedders.0.transformer.",
@@ -185,9 +193,17 @@ impl NameTable {
 
 /// Stored by some writers, computed by everybody: position indices and training-time scalars.
 fn is_known_extra(stored: &str) -> bool {
-    ["position_ids", "logit_scale", "mask", "num_batches_tracked"]
-        .iter()
-        .any(|leaf| stored.rsplit('.').next() == Some(leaf))
+    const LEAVES: &[&str] = &[
+        "position_ids",
+        "logit_scale",
+        "mask",
+        "num_batches_tracked",
+        // Marks of 8-bit files, and what their inputs could be scaled by.
+        "scaled_fp8",
+        "scale_input",
+        "input_scale",
+    ];
+    LEAVES.iter().any(|leaf| stored.rsplit('.').next() == Some(leaf))
 }
 
 /// True for tensors of a single file that no part of SDXL inference reads.
@@ -206,6 +222,8 @@ pub fn is_foreign_to_sdxl(stored: &str) -> bool {
         "betas",
         "sqrt_",
         "log_one",
+        "v_pred",
+        "ztsnr",
     ];
     !parts.iter().any(|t| stored.starts_with(t.prefix()))
         && !TRAINING.iter().any(|t| stored.starts_with(t))
@@ -327,6 +345,24 @@ fn vae_original(name: &str, prefix: &str) -> Origin {
     Origin {
         pointwise: inner.starts_with("mid.attn_1"),
         ..Origin::same(format!("{prefix}{side}.{inner}"))
+    }
+}
+
+/// diffusers' VAE name → what it was before attention layers were renamed.
+fn older_vae(name: &str) -> Origin {
+    const OLDER: &[(&str, &str)] = &[
+        ("to_q", "query"),
+        ("to_k", "key"),
+        ("to_v", "value"),
+        ("to_out.0", "proj_attn"),
+    ];
+    let renamed = name.split_once(".attentions.0.").and_then(|(place, layer)| {
+        let (layer, leaf) = layer.rsplit_once('.')?;
+        Some(format!("{place}.attentions.0.{}.{leaf}", lookup(OLDER, layer)?))
+    });
+    Origin {
+        pointwise: name.contains(".attentions."),
+        ..Origin::same(renamed.unwrap_or_else(|| name.to_string()))
     }
 }
 

@@ -85,14 +85,18 @@ impl StoredTensor<'_> {
 pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
+    /// What PyTorch writes for types without a storage of their own, with the type behind.
+    RebuildTyped,
     RebuildParameter,
     StorageType(Dtype),
+    Type(Dtype),
 }
 
 fn global(module: &str, name: &str) -> Option<Global> {
     Some(match (module, name) {
         ("collections", "OrderedDict") => Global::OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+        ("torch._utils", "_rebuild_tensor_v3") => Global::RebuildTyped,
         ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
         ("torch", "FloatStorage") => Global::StorageType(Dtype::F32),
         ("torch", "HalfStorage") => Global::StorageType(Dtype::F16),
@@ -104,6 +108,16 @@ fn global(module: &str, name: &str) -> Option<Global> {
         ("torch", "BoolStorage") => Global::StorageType(Dtype::BOOL),
         ("torch", "ShortStorage") => Global::StorageType(Dtype::I16),
         ("torch", "CharStorage") => Global::StorageType(Dtype::I8),
+        ("torch.storage", "UntypedStorage") => Global::StorageType(Dtype::U8),
+        ("torch", "float8_e4m3fn") => Global::Type(Dtype::F8_E4M3),
+        ("torch", "float8_e5m2") => Global::Type(Dtype::F8_E5M2),
+        ("torch", "uint16") => Global::Type(Dtype::U16),
+        ("torch", "uint32") => Global::Type(Dtype::U32),
+        ("torch", "uint64") => Global::Type(Dtype::U64),
+        // Settings of a training may name these.
+        ("torch", "float16") => Global::Type(Dtype::F16),
+        ("torch", "bfloat16") => Global::Type(Dtype::BF16),
+        ("torch", "float32") => Global::Type(Dtype::F32),
         _ => return None,
     })
 }
@@ -450,20 +464,51 @@ impl<'a> Machine<'a> {
             (Global::OrderedDict, []) => self.new_dict(),
             (Global::RebuildParameter, [tensor @ Value::Tensor(_), _, _]) => self.stack.push(*tensor),
             (Global::RebuildTensor, [Value::Storage(storage), Value::Int(offset), shape, stride, ..]) => {
-                let tensor = StoredTensor {
-                    storage: *storage,
-                    offset: self.size(*offset)?,
-                    shape: self.sizes(*shape)?,
-                    stride: self.sizes(*stride)?,
+                self.new_tensor(*storage, *offset, *shape, *stride)?;
+            }
+            (
+                Global::RebuildTyped,
+                [
+                    Value::Storage(raw),
+                    Value::Int(offset),
+                    shape,
+                    stride,
+                    _,
+                    _,
+                    Value::Global(Global::Type(dtype)),
+                    ..,
+                ],
+            ) => {
+                let storage = Storage {
+                    dtype: *dtype,
+                    elements: raw.elements / (dtype.bitsize() / 8),
+                    ..*raw
                 };
-                self.tensors.push(tensor);
-                self.stack.push(Value::Tensor(self.tensors.len() - 1));
+                self.new_tensor(storage, *offset, *shape, *stride)?;
             }
             _ => {
                 let what = format!("{function:?} with unusual arguments");
                 return Err(self.at.refused(&what).into());
             }
         }
+        Ok(())
+    }
+
+    fn new_tensor(
+        &mut self,
+        storage: Storage<'a>,
+        offset: i64,
+        shape: Value<'a>,
+        stride: Value<'a>,
+    ) -> Result<()> {
+        let tensor = StoredTensor {
+            storage,
+            offset: self.size(offset)?,
+            shape: self.sizes(shape)?,
+            stride: self.sizes(stride)?,
+        };
+        self.tensors.push(tensor);
+        self.stack.push(Value::Tensor(self.tensors.len() - 1));
         Ok(())
     }
 

@@ -17,8 +17,9 @@ use super::Checkpoint;
 use super::checkpoint::{Entry, Source};
 use super::names::{NameTable, Origin};
 use super::param::{Param, Parameters};
-use super::stored::{Stored, widen};
+use super::stored::{Scale, Stored, is_read, widen};
 use crate::error::{Error, ErrorKind};
+use crate::text::escaped;
 
 /// What does not fit between a model and its checkpoint.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,8 +31,11 @@ pub struct Report {
     pub dtypes: BTreeSet<String>,
     /// Names that the model needs and the checkpoint lacks.
     pub missing: Vec<String>,
-    /// Names in the checkpoint that nothing asked for.
+    /// Names in the checkpoint that nothing asked for, though the network is full of their kind: it
+    /// has more layers than its configuration says.
     pub unused: Vec<String>,
+    /// Names of tensors that the network has no place for; they change nothing.
+    pub extra: Vec<String>,
     /// `name: expected [..], found [..]`.
     pub mis_shaped: Vec<String>,
 }
@@ -42,11 +46,25 @@ impl Report {
         self.missing.is_empty() && self.unused.is_empty() && self.mis_shaped.is_empty()
     }
 
+    /// What to say of tensors that were left out.
+    pub fn note(&self) -> Option<String> {
+        let first = self.extra.first()?;
+        let more = if self.extra.len() > 1 { ", …" } else { "" };
+        Some(format!(
+            "weights of `{}`: {} tensors that this model has no place for were left out ({}{more})",
+            self.component,
+            self.extra.len(),
+            escaped(first)
+        ))
+    }
+
+    /// What to say of tensors that were left out, as [`Report::note`].
+    ///
     /// # Errors
     /// `BadInput` naming the first few tensors of each kind, unless the account is clean.
-    pub fn into_result(self) -> Result<()> {
+    pub fn into_result(self) -> Result<Option<String>> {
         if self.is_clean() {
-            return Ok(());
+            return Ok(self.note());
         }
         let mut parts = Vec::new();
         for (what, names) in [
@@ -55,7 +73,7 @@ impl Report {
             ("of the wrong shape", &self.mis_shaped),
         ] {
             if !names.is_empty() {
-                let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+                let shown: Vec<String> = names.iter().take(3).map(|name| escaped(name)).collect();
                 let more = if names.len() > 3 { ", …" } else { "" };
                 parts.push(format!("{} {what} ({}{more})", names.len(), shown.join(", ")));
             }
@@ -83,6 +101,9 @@ pub enum Mode {
     /// Notes every name and shape, whatever the checkpoint holds; see [`Vars::listed`].
     List,
 }
+
+/// A variable in its file, and what its numbers are multiplied by.
+type Found = (Origin, Entry, Option<Scale>);
 
 struct Shared<'a> {
     checkpoint: &'a Checkpoint,
@@ -166,12 +187,12 @@ impl<'a> Vars<'a> {
     pub fn get<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
         let full = self.at(name).prefix;
         let placeholder = || Tensor::zeros([1; D], &self.shared.device);
-        let Some((origin, entry)) = self.find(&full, &shape) else {
+        let Some(found) = self.find(&full, &shape) else {
             return placeholder();
         };
         match self.shared.mode {
             Mode::Verify | Mode::List => placeholder(),
-            Mode::Load => self.stored(origin, entry).read(shape),
+            Mode::Load => self.stored(found).read(shape),
         }
     }
 
@@ -197,10 +218,10 @@ impl<'a> Vars<'a> {
         );
         let full = self.at(name).prefix;
         let placeholder = || Param::from(Tensor::zeros([1; D], &self.shared.device));
-        let Some((origin, entry)) = self.find(&full, &stored) else {
+        let Some(found) = self.find(&full, &stored) else {
             return placeholder();
         };
-        let source = self.stored(origin, entry);
+        let source = self.stored(found);
         let param = match self.shared.mode {
             Mode::Verify | Mode::List => placeholder(),
             Mode::Load => Param::from(source.read(stored).reshape(seen)),
@@ -215,11 +236,12 @@ impl<'a> Vars<'a> {
         self.shared.parameters.borrow().clone()
     }
 
-    fn stored(&self, origin: Origin, entry: Entry) -> Stored {
+    fn stored(&self, (origin, entry, scale): Found) -> Stored {
         Stored {
             source: self.shared.checkpoint.source(&entry),
             entry,
             origin,
+            scale,
             dtype: self.dtype,
             device: self.shared.device.clone(),
         }
@@ -233,7 +255,7 @@ impl<'a> Vars<'a> {
         let full = self.at(name).prefix;
         let stored = self
             .find(&full, &shape)
-            .map(|(_, entry)| (self.shared.checkpoint.source(&entry), entry));
+            .map(|(_, entry, scale)| (self.shared.checkpoint.source(&entry), entry, scale));
         RowTable { stored, shape }
     }
 
@@ -246,7 +268,7 @@ impl<'a> Vars<'a> {
             .is_some_and(|origin| self.shared.checkpoint.get(&origin.name).is_some())
     }
 
-    fn find(&self, full: &str, shape: &[usize]) -> Option<(Origin, Entry)> {
+    fn find(&self, full: &str, shape: &[usize]) -> Option<Found> {
         if self.shared.mode == Mode::List {
             let mut listed = self.shared.listed.borrow_mut();
             listed.push((full.to_string(), shape.to_vec()));
@@ -270,17 +292,50 @@ impl<'a> Vars<'a> {
             ));
             return None;
         }
-        if !matches!(entry.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32) {
+        if !is_read(entry.dtype) {
             account.mis_shaped.push(format!(
-                "{}: expected F16, BF16 or F32, found {:?}",
+                "{}: expected F16, BF16, F32, F64, F8_E4M3 or F8_E5M2, found {:?}",
                 origin.name, entry.dtype
             ));
             return None;
         }
+        let scale = match self.scale(&origin, entry) {
+            Ok(scale) => scale,
+            Err(wrong) => {
+                account.mis_shaped.push(wrong);
+                return None;
+            }
+        };
         account.matched += 1;
         account.bytes += self.shared.checkpoint.bytes(entry).len() as u64 / origin.parts() as u64;
         account.dtypes.insert(format!("{:?}", entry.dtype));
-        Some((origin, entry.clone()))
+        Some((origin, entry.clone(), scale))
+    }
+
+    /// What the numbers of an 8-bit weight are to be multiplied by, where its file says so: the name
+    /// that ComfyUI writes, or the later one.
+    fn scale(&self, origin: &Origin, entry: &Entry) -> Result<Option<Scale>, String> {
+        let checkpoint = self.shared.checkpoint;
+        let Some(stem) = origin.name.strip_suffix("weight") else {
+            return Ok(None);
+        };
+        if !matches!(entry.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2) {
+            return Ok(None);
+        }
+        let names = [format!("{stem}scale_weight"), format!("{stem}weight_scale")];
+        let Some((name, found)) = names.iter().find_map(|n| Some((n, checkpoint.get(n)?))) else {
+            return Ok(None);
+        };
+        self.shared.used.borrow_mut().insert(name.clone());
+        let values = checkpoint.floats(found).unwrap_or_default();
+        match values.len() {
+            1 => Ok(Some(Scale::Whole(values[0]))),
+            n if Some(&n) == entry.shape.first() => Ok(Some(Scale::Rows(values.into()))),
+            _ => Err(format!(
+                "{name}: expected one float or one a row of {:?}, found {:?} {:?}",
+                entry.shape, found.dtype, found.shape
+            )),
+        }
     }
 
     /// Every tensor that was asked for, with its shape, in [`Mode::List`].
@@ -292,22 +347,33 @@ impl<'a> Vars<'a> {
     pub fn finish(self) -> Report {
         let mut account = self.shared.account.borrow().clone();
         let used = self.shared.used.borrow();
-        account.unused = self
+        let kinds: BTreeSet<String> = used.iter().map(|name| kind_of_name(name)).collect();
+        let left = self
             .shared
             .checkpoint
             .entries()
             .map(|(name, _)| name)
             .filter(|name| self.shared.table.owns(name) && !used.contains(*name))
-            .map(str::to_string)
-            .collect();
+            .map(str::to_string);
+        (account.unused, account.extra) = left.partition(|name| kinds.contains(&kind_of_name(name)));
         account
     }
+}
+
+/// A name without the numbers of its layers: `layers.3.mlp.up_proj.weight` and the same of layer 40
+/// are of one kind.
+fn kind_of_name(name: &str) -> String {
+    let field = |field: &str| match field.bytes().all(|b| b.is_ascii_digit()) {
+        true => "#".to_string(),
+        false => field.to_string(),
+    };
+    name.split('.').map(field).collect::<Vec<_>>().join(".")
 }
 
 /// A matrix that stays in its file; see [`Vars::rows`].
 #[derive(Debug, Clone)]
 pub struct RowTable {
-    stored: Option<(Arc<Source>, Entry)>,
+    stored: Option<(Arc<Source>, Entry, Option<Scale>)>,
     shape: [usize; 2],
 }
 
@@ -330,7 +396,7 @@ impl RowTable {
     /// # Panics
     /// If an index is out of range, or the table was missing and its model refused.
     pub fn select(&self, indices: &[u32], device: &Device) -> Tensor<2> {
-        let (source, entry) = self
+        let (source, entry, scale) = self
             .stored
             .as_ref()
             .expect("a model with a missing table is refused");
@@ -341,7 +407,11 @@ impl RowTable {
         for &index in indices {
             assert!((index as usize) < rows, "row {index} of a table of {rows}");
             let row = &bytes[index as usize * row_bytes..][..row_bytes];
-            values.extend(widen(entry.dtype, row));
+            let mut row = widen(entry.dtype, row);
+            if let Some(scale) = scale {
+                scale.apply(&mut row, index as usize, channels);
+            }
+            values.extend(row);
         }
         let data = TensorData::new(values, [indices.len(), channels]);
         Tensor::from_data(data, (device, DType::F32))

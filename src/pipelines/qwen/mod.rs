@@ -127,6 +127,7 @@ impl QwenPipeline {
         let dtype = Some(precision.dtype());
         let vars = Vars::new(name, &checkpoint, NameTable::Diffusers, device, dtype, Mode::Load);
         let model = Qwen2::load(&vars, config)?;
+        // Rotary tables that older writers stored are computed here; an answer has no notes for it.
         vars.finish().into_result()?;
         Ok(Self {
             name: name.into(),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor};
 
 use super::guidance::within;
+use super::parts::Noted;
 use super::pictures;
 use crate::fail;
 use crate::models::controlnet::{ControlNet, ControlNetConfig};
@@ -64,7 +65,7 @@ impl<'a> ActiveControl<'a> {
 /// # Errors
 /// `InputMissing` for files that are not there, `BadInput` for those that hold something else, or a
 /// net that was made for another model.
-pub fn load(path: &Path, unet: &UNetConfig, device: &Device, dtype: DType) -> Result<Rc<ControlNet>> {
+pub fn load(path: &Path, unet: &UNetConfig, device: &Device, dtype: DType) -> Result<Noted<ControlNet>> {
     let label = path.display().to_string();
     let (checkpoint, config) = open(path, &label)?;
     recognise(&checkpoint, &label)?;
@@ -72,10 +73,11 @@ pub fn load(path: &Path, unet: &UNetConfig, device: &Device, dtype: DType) -> Re
     let table = NameTable::of_controlnet(&checkpoint);
     let vars = Vars::new("controlnet", &checkpoint, table, device, Some(dtype), Mode::Load);
     let net = ControlNet::load(&vars, config).with_context(|| format!("controlnet `{label}`"))?;
-    vars.finish()
+    let report = vars.finish();
+    let note = report
         .into_result()
         .with_context(|| format!("controlnet `{label}`"))?;
-    Ok(Rc::new(net))
+    Ok((Rc::new(net), note))
 }
 
 /// The weights, and the configuration beside them or that of SDXL base.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device};
 
-use super::parts::{Layout, Parts};
+use super::parts::{Layout, Noted, Parts};
 use super::prompt::Encoders;
 use super::{control, image_prompt};
 use crate::device::Precision;
@@ -30,6 +30,8 @@ pub struct Extras {
     pub adapters: Vec<(Rc<IpAdapter>, Rc<ClipVisionModel>)>,
     pub vae: Option<Rc<Vae>>,
     pub refiner: Option<Rc<RefinerParts>>,
+    /// What was left out of their files.
+    pub notes: Vec<String>,
 }
 
 /// A second denoiser, with whatever else its folder has.
@@ -123,7 +125,18 @@ impl ExtrasCache {
             adapters,
             vae: vae.transpose()?,
             refiner: refiner.transpose()?,
+            notes: self.notes(),
         })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let shelves = [
+            self.controls.notes(),
+            self.adapters.notes(),
+            self.encoders.notes(),
+            self.vaes.notes(),
+        ];
+        shelves.concat()
     }
 
     fn keep(&mut self, request: &ImageRequest) {
@@ -141,7 +154,7 @@ impl ExtrasCache {
 }
 
 /// Networks of one kind, each with the time its file was written.
-struct Shelf<T>(Vec<(PathBuf, Option<SystemTime>, Rc<T>)>);
+struct Shelf<T>(Vec<(PathBuf, Option<SystemTime>, Noted<T>)>);
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
@@ -155,14 +168,21 @@ impl<T> Shelf<T> {
             .retain(|(path, written, _)| wanted(path) && *written == time_written(path));
     }
 
-    fn get(&mut self, path: &Path, load: impl FnOnce(&Path) -> Result<Rc<T>>) -> Result<Rc<T>> {
-        if let Some((_, _, found)) = self.0.iter().find(|(known, _, _)| known == path) {
+    fn notes(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .filter_map(|(_, _, (_, note))| note.clone())
+            .collect()
+    }
+
+    fn get(&mut self, path: &Path, load: impl FnOnce(&Path) -> Result<Noted<T>>) -> Result<Rc<T>> {
+        if let Some((_, _, (found, _))) = self.0.iter().find(|(known, _, _)| known == path) {
             return Ok(found.clone());
         }
         let written = time_written(path);
         let loaded = load(path)?;
         self.0.push((path.to_path_buf(), written, loaded.clone()));
-        Ok(loaded)
+        Ok(loaded.0)
     }
 }
 
@@ -170,23 +190,23 @@ fn time_written(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
-fn load_refiner(spec: &ModelSpec, device: &Device, precision: Precision) -> Result<Rc<RefinerParts>> {
+fn load_refiner(spec: &ModelSpec, device: &Device, precision: Precision) -> Result<Noted<RefinerParts>> {
     let named = || format!("refiner `{}`", spec.name);
     if let Source::Folder(path) = &spec.source {
         let files = ModelFiles::Folder(path.clone());
         if !files.has("model_index.json") && files.has("config.json") {
             let unet = Layout::bare_unet(files, device, precision).with_context(named)?;
-            return Ok(Rc::new(RefinerParts::Denoiser(Box::new(unet))));
+            return Ok((Rc::new(RefinerParts::Denoiser(Box::new(unet))), None));
         }
     }
     let parts = Layout::of(spec)
         .and_then(|layout| layout.load(device, precision))
         .with_context(named)?;
-    Ok(Rc::new(RefinerParts::Whole(Box::new(parts))))
+    Ok((Rc::new(RefinerParts::Whole(Box::new(parts))), None))
 }
 
 /// An autoencoder from its folder, or from a file in diffusers' or the original names.
-fn load_vae(path: &Path, base: &VaeConfig, device: &Device) -> Result<Rc<Vae>> {
+fn load_vae(path: &Path, base: &VaeConfig, device: &Device) -> Result<Noted<Vae>> {
     let label = path.display().to_string();
     let (checkpoint, config) = if path.is_dir() {
         let folder = match path.join("config.json").is_file() {
@@ -209,8 +229,7 @@ fn load_vae(path: &Path, base: &VaeConfig, device: &Device) -> Result<Rc<Vae>> {
     };
     let vars = Vars::new("vae", &checkpoint, table, device, Some(DType::F32), Mode::Load);
     let vae = Vae::load(&vars, config).with_context(|| format!("vae `{label}`"))?;
-    vars.finish()
-        .into_result()
-        .with_context(|| format!("vae `{label}`"))?;
-    Ok(Rc::new(vae))
+    let report = vars.finish();
+    let note = report.into_result().with_context(|| format!("vae `{label}`"))?;
+    Ok((Rc::new(vae), note))
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor};
 
+use super::parts::Noted;
 use super::pictures;
 use crate::fail;
 use crate::media::frames::Frame;
@@ -21,7 +22,7 @@ use crate::weights::{Checkpoint, ModelFiles, NameTable, Vars};
 /// # Errors
 /// `InputMissing` for a file that is not there, `BadInput` for one that holds something else or was
 /// made for another model.
-pub fn load_adapter(path: &Path, unet: &UNet, device: &Device, dtype: DType) -> Result<Rc<IpAdapter>> {
+pub fn load_adapter(path: &Path, unet: &UNet, device: &Device, dtype: DType) -> Result<Noted<IpAdapter>> {
     let label = path.display().to_string();
     let checkpoint = Checkpoint::open(path).with_context(|| format!("ip_adapter `{label}`"))?;
     let shape = IpAdapterShape::of(&checkpoint, &label)?;
@@ -51,17 +52,18 @@ pub fn load_adapter(path: &Path, unet: &UNet, device: &Device, dtype: DType) -> 
         Mode::Load,
     );
     let adapter = IpAdapter::load(&vars, shape, &places);
-    vars.finish()
+    let report = vars.finish();
+    let note = report
         .into_result()
         .with_context(|| format!("ip_adapter `{label}`"))?;
-    Ok(Rc::new(adapter))
+    Ok((Rc::new(adapter), note))
 }
 
 /// Loads the encoder that adapters read pictures with.
 ///
 /// # Errors
 /// `InputMissing` or `BadInput`, naming the file.
-pub fn load_encoder(folder: &Path, device: &Device, dtype: DType) -> Result<Rc<ClipVisionModel>> {
+pub fn load_encoder(folder: &Path, device: &Device, dtype: DType) -> Result<Noted<ClipVisionModel>> {
     let label = folder.display().to_string();
     if !folder.is_dir() {
         fail!(
@@ -81,10 +83,11 @@ pub fn load_encoder(folder: &Path, device: &Device, dtype: DType) -> Result<Rc<C
         Mode::Load,
     );
     let model = ClipVisionModel::load(&vars, config).with_context(|| format!("image_encoder `{label}`"))?;
-    vars.finish()
+    let report = vars.finish();
+    let note = report
         .into_result()
         .with_context(|| format!("image_encoder `{label}`"))?;
-    Ok(Rc::new(model))
+    Ok((Rc::new(model), note))
 }
 
 /// Lets a denoiser attend to the pictures of one adapter, beside what `prepared` has.

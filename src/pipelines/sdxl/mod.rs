@@ -153,6 +153,8 @@ impl ImagePipeline for SdxlPipeline {
             latents.push(progress.batch(seeds)?);
         }
         let frames = progress.decode(&Tensor::cat(latents, 0), plan.enlarges())?;
+        notes.extend(self.parts.notes.iter().cloned());
+        notes.extend(extras.notes.iter().cloned());
         if plan.truncated {
             notes.push("prompt cut at 77 tokens, as asked".to_string());
         }

@@ -1,6 +1,7 @@
 //! SDXL's networks from a folder, a single file or the binary: one code for loading and verifying.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device};
@@ -14,7 +15,7 @@ use crate::models::sdxl_unet::{UNet, UNetConfig};
 use crate::models::sdxl_vae::{Vae, VaeConfig};
 use crate::pipelines::embedded;
 use crate::registry::{ModelSpec, Source};
-use crate::schedulers::SchedulerConfig;
+use crate::schedulers::{PredictionType, SamplerChoice, SchedulerConfig};
 use crate::tokenizers::clip::{ClipTokenizer, SpecialTokens};
 use crate::weights::names::is_foreign_to_sdxl;
 use crate::weights::vars::Mode;
@@ -26,6 +27,9 @@ pub const COMPONENTS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "va
 /// Weights up to this size are widened to the computing type once, at load. Larger ones keep
 /// their stored type on the CPU and are widened layer by layer, so that memory stays near one copy.
 const WIDEN_AT_LOAD_BYTES: u64 = 1 << 30;
+
+/// What a file holds, and what to say of tensors that were left out.
+pub type Noted<T> = (Rc<T>, Option<String>);
 
 /// Where the pieces of one model are.
 pub struct Layout {
@@ -67,6 +71,8 @@ pub struct Parts {
     pub vae: Vae,
     pub scheduler: SchedulerConfig,
     pub force_zeros_for_empty_prompt: bool,
+    /// What was left out of the files.
+    pub notes: Vec<String>,
 }
 
 impl Parts {
@@ -100,10 +106,6 @@ impl Layout {
                 files: ModelFiles::Folder(path.clone()),
                 single_file: None,
             },
-            Source::SingleFile { path, .. } if is_pickle(path) => fail!(
-                Config, "weights `{}`: SDXL checkpoints in pickle files are not read", path.display();
-                "pickles can hold code; use the model's .safetensors release, or convert the file"
-            ),
             Source::SingleFile { path, config_from } => Self {
                 files: config_from
                     .clone()
@@ -140,15 +142,19 @@ impl Layout {
         Ok(unet.sample_size * vae.scale_factor())
     }
 
-    /// The scheduler that belongs to the model.
+    /// The scheduler that belongs to the model, with what marks in its file say of it.
     ///
     /// # Errors
-    /// When its configuration is broken.
+    /// When its configuration is broken, or the file's marks ask for another kind of sampling.
     pub fn scheduler(&self) -> Result<SchedulerConfig> {
         let relative = "scheduler/scheduler_config.json";
-        match self.files.read(relative)? {
-            Some(json) => SchedulerConfig::from_json(&self.files.label(relative), &json),
-            None => Ok(SchedulerConfig::sdxl()),
+        let config = match self.files.read(relative)? {
+            Some(json) => SchedulerConfig::from_json(&self.files.label(relative), &json)?,
+            None => SchedulerConfig::sdxl(),
+        };
+        match &self.single_file {
+            Some(path) => marked(&Checkpoint::open(path)?, path)?.apply(&config),
+            None => Ok(config),
         }
     }
 
@@ -236,8 +242,8 @@ impl Layout {
         let table = NameTable::Diffusers;
         let vars = Vars::new("unet", &checkpoint, table, device, dtype, target.mode);
         let unet = UNet::load(&vars, config).with_context(|| format!("`{}`", files.label("")))?;
-        vars.finish().into_result()?;
-        Ok(unet)
+        // A refiner's folder has nothing to add to the job's notes.
+        vars.finish().into_result().map(|_| unet)
     }
 
     fn vae(&self, target: &Target) -> Result<(Vae, Report)> {
@@ -258,25 +264,23 @@ impl Layout {
         let index: ModelIndex = self.files.json("model_index.json")?;
         let [tokenizer, tokenizer_2] = self.tokenizers()?;
         let scheduler = self.scheduler()?;
-        self.foreign()?.into_result()?;
-        let checked = |(model, report): (_, Report)| report.into_result().map(|()| model);
-        Ok(Parts {
+        let mut notes = Vec::from_iter(self.foreign()?.into_result()?);
+        let note = &mut notes;
+        let parts = Parts {
             tokenizer,
             tokenizer_2,
             text_encoder: match index.has_first_encoder() {
-                true => Some(checked(self.text_encoder("text_encoder", false, &target)?)?),
+                true => Some(checked(self.text_encoder("text_encoder", false, &target)?, note)?),
                 false => None,
             },
-            text_encoder_2: checked(self.text_encoder("text_encoder_2", true, &target)?)?,
-            unet: self
-                .unet(&target)
-                .and_then(|(model, report)| report.into_result().map(|()| model))?,
-            vae: self
-                .vae(&target)
-                .and_then(|(model, report)| report.into_result().map(|()| model))?,
+            text_encoder_2: checked(self.text_encoder("text_encoder_2", true, &target)?, note)?,
+            unet: checked(self.unet(&target)?, note)?,
+            vae: checked(self.vae(&target)?, note)?,
             scheduler,
             force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt,
-        })
+            notes: Vec::new(),
+        };
+        Ok(Parts { notes, ..parts })
     }
 
     /// Accounts for every tensor without reading any.
@@ -297,7 +301,7 @@ impl Layout {
         reports.push(self.unet(&target)?.1);
         reports.push(self.vae(&target)?.1);
         let foreign = self.foreign()?;
-        if !foreign.is_clean() {
+        if !foreign.extra.is_empty() {
             reports.push(foreign);
         }
         Ok(reports)
@@ -311,7 +315,7 @@ impl Layout {
         };
         if let Some(path) = &self.single_file {
             let checkpoint = Checkpoint::open(path)?;
-            report.unused = checkpoint
+            report.extra = checkpoint
                 .entries()
                 .map(|(n, _)| n)
                 .filter(|n| is_foreign_to_sdxl(n))
@@ -322,9 +326,28 @@ impl Layout {
     }
 }
 
-fn is_pickle(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    ["ckpt", "pt", "pth", "bin"].contains(&extension.to_ascii_lowercase().as_str())
+fn checked<T>((model, report): (T, Report), notes: &mut Vec<String>) -> Result<T> {
+    notes.extend(report.into_result()?);
+    Ok(model)
+}
+
+/// What a file says of its parametrisation: by empty tensors of these names, as trainers write them
+/// and ComfyUI reads them, or in the notes of its header (the ModelSpec of Stability AI).
+fn marked(checkpoint: &Checkpoint, path: &Path) -> Result<SamplerChoice> {
+    let has = |name: &str| checkpoint.get(name).is_some();
+    if has("edm_mean") || has("edm_vpred.sigma_max") {
+        fail!(
+            NotBuilt, "model `{}`: it was trained with EDM's noise levels, which this build does not sample", path.display();
+            "use a checkpoint that predicts noise or v"
+        );
+    }
+    let noted = checkpoint.metadata("modelspec.prediction_type");
+    let predicts_v = has("v_pred") || matches!(noted, Some("v" | "v_prediction"));
+    Ok(SamplerChoice {
+        prediction_type: predicts_v.then_some(PredictionType::VPrediction),
+        rescale_betas_zero_snr: (predicts_v && has("ztsnr")).then_some(true),
+        ..SamplerChoice::default()
+    })
 }
 
 struct Target {

@@ -23,7 +23,6 @@ use crate::nn::noise::TorchGenerator;
 use crate::registry::ModelSpec;
 use crate::schedulers::{self, Scheduler, SchedulerConfig};
 use crate::tokenizers::json::JsonTokenizer;
-use crate::weights::Report;
 use crate::weights::vars::Mode;
 
 mod clean;
@@ -61,6 +60,8 @@ pub struct WanPipeline {
     texts: BTreeMap<String, Text>,
     cache_dir: Option<PathBuf>,
     store: Option<EmbedStore>,
+    /// What was left out of the files.
+    notes: Vec<String>,
 }
 
 impl WanPipeline {
@@ -76,7 +77,12 @@ impl WanPipeline {
                 .with_scheduler(name)
                 .with_context(|| format!("model `{}` in models.toml", spec.name))?;
         }
-        let pipeline = Self {
+        let mut notes = Vec::new();
+        for report in layout.verify()? {
+            notes.extend(report.into_result()?);
+        }
+        Ok(Self {
+            notes,
             configs: layout.configs()?,
             tokenizer: layout.tokenizer()?,
             scheduler,
@@ -94,13 +100,7 @@ impl WanPipeline {
             cache_dir: options.cache_dir.clone(),
             store: None,
             layout,
-        };
-        pipeline
-            .layout
-            .verify()?
-            .into_iter()
-            .try_for_each(Report::into_result)?;
-        Ok(pipeline)
+        })
     }
 
     /// Which scheduler a request asks for.
@@ -410,13 +410,12 @@ impl VideoPipeline for WanPipeline {
         }
 
         let prompt = &self.texts[&request.prompt];
-        let notes = if prompt.cut {
-            vec![format!(
+        let mut notes = self.notes.clone();
+        if prompt.cut {
+            notes.push(format!(
                 "prompt cut at {TEXT_LENGTH} tokens, the most that WAN reads"
-            )]
-        } else {
-            Vec::new()
-        };
+            ));
+        }
         Ok(VideoOutput {
             frames,
             timings: timings.0,
