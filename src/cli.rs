@@ -19,9 +19,6 @@ pub use queue::{
     QueueStatus, Redis, Worker,
 };
 
-/// Flags of `generate` that this build does not have yet.
-pub const FLAGS_NOT_BUILT: &[&str] = &["--lora"];
-
 #[derive(Debug, Parser)]
 #[command(
     name = "ourvidz",

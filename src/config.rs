@@ -50,6 +50,8 @@ pub struct Settings {
     pub dtype: Option<String>,
     /// A file, a folder with a trailing `/`, or a template, as for `--output`.
     pub output: Option<String>,
+    /// Where `<lora:NAME:1>` looks for its file.
+    pub lora_dir: PathBuf,
     /// The models.toml to read instead of the usual places.
     pub models: Option<PathBuf>,
     pub callback: CallbackSettings,
@@ -72,6 +74,7 @@ const KEYS: &[&str] = &[
     "dtype",
     "output",
     "models",
+    "lora_dir",
     "time_limit",
     "log_prompts",
     "policy",
@@ -119,6 +122,7 @@ impl Settings {
         let config_dir = config_dir.into();
         Self {
             data_dir: config_dir.join("data"),
+            lora_dir: config_dir.join("loras"),
             config_dir,
             cache_dir: cache_dir.into(),
             content_mode: ContentMode::default(),
@@ -155,6 +159,9 @@ impl Settings {
         self.output = root.text("output")?.or(self.output.take());
         if let Some(v) = root.text("models")? {
             self.models = Some(self.config_dir.join(v));
+        }
+        if let Some(v) = root.text("lora_dir")? {
+            self.lora_dir = self.config_dir.join(v);
         }
         if let Some(v) = root.integer("time_limit")? {
             self.time_limit_s = (v > 0).then_some(v);
@@ -197,6 +204,9 @@ impl Settings {
         self.output = read("OURVIDZ_OUTPUT").or(self.output.take());
         if let Some(v) = read("OURVIDZ_MODELS") {
             self.models = Some(v.into());
+        }
+        if let Some(v) = read("OURVIDZ_LORA_DIR") {
+            self.lora_dir = v.into();
         }
         if let Some(v) = read("OURVIDZ_TIME_LIMIT") {
             let allowed = ["a whole number of seconds", "0 for none"];

@@ -31,6 +31,7 @@ pub mod pipelines;
 pub mod adapters;
 
 pub mod models;
+pub mod prompts;
 pub mod schedulers;
 pub mod tokenizers;
 

@@ -24,6 +24,8 @@ pub const FPS: RangeInclusive<f64> = 1.0..=120.0;
 pub const MOST_FLOW_SHIFT: f64 = 100.0;
 pub const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// How strongly a ControlNet or an IP-Adapter works.
+/// Either way; beyond it pictures are noise.
+pub const LORA_SCALE: RangeInclusive<f64> = -100.0..=100.0;
 pub const ADAPTER_SCALE: RangeInclusive<f64> = 0.0..=10.0;
 /// Sizes that SDXL is told of; pictures of training had any.
 pub const TOLD_PX: RangeInclusive<u64> = 0..=65_536;

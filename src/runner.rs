@@ -401,6 +401,7 @@ mod tests {
                 width: 8,
                 height: 8,
                 scheduler: None,
+                loras: Vec::new(),
                 format: Format::Png,
             }))),
             inputs: vec![],

@@ -2,6 +2,8 @@
 
 /// LoRA and its relatives against diffusers and their formulas.
 mod adapters;
+/// The same for WAN, and at full size.
+mod adapters_wan;
 /// `admin_utilities`, and `doctor`'s same numbers.
 mod admin;
 /// Counts allocations.
@@ -43,6 +45,8 @@ mod generate;
 mod layers;
 /// `models` and `doctor`.
 mod looking;
+/// Adapters and weighted prompts through the command.
+mod loras;
 /// Video files and their papers, looked at with ffprobe and ffmpeg.
 mod media_video;
 /// The built-in model draws what is asked.
@@ -69,6 +73,8 @@ mod parity_sdxl_pictures;
 mod parity_wan;
 /// PyTorch files, good and bad.
 mod pickles;
+/// Weights in prompts.
+mod prompt_weights;
 /// The commands of `queue`.
 mod queue_commands;
 /// A folder is drained.

@@ -77,6 +77,7 @@ fn the_micro_video_model_moves_the_named_colour_the_named_way() {
             scheduler: None,
             flow_shift: None,
             references: References::default(),
+            loras: Vec::new(),
             vae_tiling: false,
         };
         let frames = pipeline.text_to_video(&request, &mut |_| Ok(())).unwrap().frames;

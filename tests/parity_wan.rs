@@ -223,7 +223,7 @@ fn frames_come_out_as_soon_as_their_latent_is_decoded() {
 // ---------------------------------------------------------------- whole pipelines
 
 #[derive(serde::Deserialize)]
-struct PipelineCase {
+pub struct PipelineCase {
     name: String,
     scheduler: String,
     seed: u64,
@@ -248,7 +248,7 @@ fn one() -> f64 {
     1.0
 }
 
-fn cases() -> Vec<PipelineCase> {
+pub fn cases() -> Vec<PipelineCase> {
     let text = std::fs::read_to_string(data("wan/pipeline/cases.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -260,7 +260,7 @@ fn picture(name: &str) -> Frame {
     Frame::new(picture.width(), picture.height(), picture.into_raw())
 }
 
-fn request(case: &PipelineCase) -> VideoRequest {
+pub fn request(case: &PipelineCase) -> VideoRequest {
     let (scheduler, shift) = case.scheduler.split_once("-shift").unwrap();
     VideoRequest {
         prompt: case.prompt.clone(),
@@ -279,6 +279,7 @@ fn request(case: &PipelineCase) -> VideoRequest {
             subject: case.subject.as_deref().map(picture),
             scale: case.scale,
         },
+        loras: Vec::new(),
         vae_tiling: false,
     }
 }
@@ -287,7 +288,12 @@ fn spec(root: &Path) -> ModelSpec {
     ModelSpec::new("tiny", ModelFamily::Wan, Source::Folder(root.into()))
 }
 
-fn open_with(root: &Path, precision: Precision, residency: Residency, cache: Option<&Path>) -> WanPipeline {
+pub fn open_with(
+    root: &Path,
+    precision: Precision,
+    residency: Residency,
+    cache: Option<&Path>,
+) -> WanPipeline {
     let options = LoadOptions {
         device: Device::flex(),
         precision: Some(precision),

@@ -147,9 +147,22 @@ expect: {image: golden/lighthouse.png, min_psnr: 40}
 
 #[test]
 fn the_canonical_json_of_a_spec_reads_back_as_the_same_spec() {
-    let spec = one("prompt: x\nlora: [a.safetensors:0.8]\nseed: 5\nmetadata: {k: 1.5}\nuser_id: u\nfps: 16");
+    let spec = one(
+        "prompt: x\nlora: [a.safetensors:0.8, {file: b, scale: 2}]\nseed: 5\nmetadata: {k: 1.5}\nuser_id: u\nfps: 16",
+    );
     let text = serde_json::to_string(&spec).unwrap();
     assert_eq!(one(&text), spec);
+}
+
+#[test]
+fn jobs_with_the_same_adapters_have_the_same_affinity() {
+    let of = |text: &str| one(text).affinity("m");
+    assert_eq!(of("prompt: x"), "m");
+    assert_eq!(
+        of("prompt: x <lora:film:0.5>\nloras: [a:0.8]"),
+        "m+a:0.8+film:0.5"
+    );
+    assert_eq!(of("prompt: y <lora:film:0.5>\nlora: 'a:0.8'"), "m+a:0.8+film:0.5");
 }
 
 #[test]
@@ -413,6 +426,16 @@ fn values_out_of_range_name_field_value_and_range() {
         ),
         ("auto_negative: yes", "auto_negative is the text `yes`"),
         ("lora: [[1]]", "lora[0] is a list"),
+        ("lora: [1]", "lora[0] is a number"),
+        (
+            "loras: [{file: a, weight: 1}]",
+            "loras[0].weight is no known field",
+        ),
+        ("loras: [{scale: 1}]", "loras[0].file is missing"),
+        (
+            "loras: 'a:1000'",
+            "the scale 1000 for `a`, it must be from -100 to 100",
+        ),
     ] {
         refused(text, &[words]);
     }
@@ -743,20 +766,18 @@ fn negative_prompts_are_automatic_then_the_users() {
 }
 
 #[test]
-fn options_of_later_builds_say_so_with_exit_69() {
-    for text in [
-        "lora: a.safetensors",
-        "compel_enabled: true",
-        "compel_weights: (a:1.2)",
-    ] {
-        unsettled(
-            &format!("id: j\nprompt: x\n{text}"),
-            ErrorKind::NotBuilt,
-            &["job `j`", "this build does not"],
-        );
-    }
-    assert_eq!(ErrorKind::NotBuilt.exit_code(), 69);
-    assert!(settled(&one("prompt: x\ncompel_enabled: false")).is_ok());
+fn weights_of_producers_are_applied_unless_they_are_switched_off() {
+    let prompt = |text: &str| {
+        drawn(&settled(&one(&format!("prompt: x\n{text}"))).unwrap())
+            .prompt
+            .clone()
+    };
+    assert_eq!(prompt("compel_weights: (a:1.2)"), "x, (a)1.2");
+    assert_eq!(
+        prompt("compel_enabled: true\ncompel_weights: (a:1.2)"),
+        "x, (a)1.2"
+    );
+    assert_eq!(prompt("compel_enabled: false\ncompel_weights: (a:1.2)"), "x");
     let job = settled(&one("prompt: x\ncompel_enabled: false\ncompel_weights: (a:1.2)")).unwrap();
     assert!(job.notes[0].contains("compel_weights is not applied"));
 }

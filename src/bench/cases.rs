@@ -162,6 +162,7 @@ fn videos(
         scheduler: None,
         flow_shift: None,
         references: pipelines::References::default(),
+        loras: Vec::new(),
         vae_tiling: false,
     };
     repeat(repeated, |laps| {

@@ -4,10 +4,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::options::of;
+use crate::job::spec_parts::LoraSpec;
 
 /// Laid over `config` of every spec.
 #[derive(Debug, Args, Default, Clone)]
 pub struct Adapters {
+    /// A LoRA and its scale, repeatable: a file, or a name in lora_dir [scale: 1]
+    #[arg(long, value_name = "FILE[:SCALE]", help_heading = "Adapters", value_parser = lora)]
+    lora: Vec<LoraSpec>,
     /// ControlNet: a diffusers folder or a .safetensors file; may be given several times
     #[arg(long = "control", value_name = "MODEL", help_heading = "Adapters")]
     control: Vec<String>,
@@ -60,6 +64,10 @@ pub struct Adapters {
     hires_strength: Option<f64>,
 }
 
+fn lora(text: &str) -> Result<LoraSpec, String> {
+    of::<[LoraSpec; 1]>("loras")(text).map(|[lora]| lora)
+}
+
 fn scale(text: &str) -> Result<f64, String> {
     let number: f64 = text
         .trim()
@@ -92,6 +100,9 @@ impl Adapters {
     /// When lists of flags that belong together differ in length.
     pub fn given(&self, image: Option<&str>) -> Result<Map<String, Value>, String> {
         let mut all = Map::new();
+        if !self.lora.is_empty() {
+            all.insert("loras".into(), json!(self.lora));
+        }
         if !self.control.is_empty() || !self.control_image.is_empty() {
             all.insert("controls".into(), self.controls()?.into());
         }

@@ -184,6 +184,12 @@ pub struct Options {
         help_heading = "Picture to picture"
     )]
     pub no_paste: Option<bool>,
+    /// How weights are written in prompts: a1111, comfy, compel or plain [default: a1111]
+    ///
+    /// a1111: (word:1.3) (word) [word] BREAK; comfy: (word:1.3) (word); compel: word++ (two
+    /// words)1.3 and its .and() and .blend(); plain: brackets are text, as in diffusers.
+    #[arg(long, value_name = "NAME", help_heading = "Picture")]
+    pub prompt_syntax: Option<String>,
     /// What of the picture to follow: style, composition or character
     #[arg(long, value_name = "TYPE", help_heading = "Picture to picture")]
     pub reference_type: Option<String>,

@@ -6,9 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Result;
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 
-use crate::cli::{Cli, Command, FLAGS_NOT_BUILT, ModelsCommand, Place, Talk};
+use crate::cli::{Cli, Command, ModelsCommand, Place, Talk};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::progress::{Volume, error_line};
@@ -69,30 +68,11 @@ fn run(command: &Command) -> Result<u8> {
     }
 }
 
-/// Help and version are data; the rest is the user's mistake, unless it names something that the
-/// specification has and this build does not.
+/// Help and version are data; the rest is the user's mistake.
 fn parse_failure(error: &clap::Error) -> Result<u8> {
-    let named = |kind: ContextKind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.as_str(),
-        _ => "",
-    };
-    // `--lora=x` and `--lora x` alike.
-    let flag = named(ContextKind::InvalidArg)
-        .split(['=', ' '])
-        .next()
-        .unwrap_or_default();
-    if error.kind() == ClapKind::UnknownArgument && FLAGS_NOT_BUILT.contains(&flag) {
-        return Err(not_built(&format!("flag `{flag}`")));
-    }
     // Nothing is left to say it with when printing fails.
     let _ = error.print();
     Ok(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()))
-}
-
-fn not_built(what: &str) -> anyhow::Error {
-    Error::new(ErrorKind::NotBuilt, format!("{what} is not in this build yet"))
-        .hint("`ourvidz --help` and `ourvidz generate --help` list what is")
-        .into()
 }
 
 /// Settings and models with the flags laid over them.

@@ -139,7 +139,7 @@ impl Peek for Known {
         Peeked {
             queue: kind.map(|kind| queue_of(kind.family)),
             job_type: spec.job_type.clone().or_else(|| kind.map(|k| k.name.into())),
-            affinity: model.map(|model| affinity(model, &spec)),
+            affinity: model.map(|model| spec.affinity(&model)),
             id: spec.id,
         }
     }
@@ -156,13 +156,6 @@ fn queue_of(family: Family) -> QueueName {
         Family::Wan => QueueName::Wan,
         Family::Qwen | Family::None => QueueName::Chat,
     }
-}
-
-/// Jobs with the same weights in memory: model and LoRAs.
-fn affinity(model: String, spec: &JobSpec) -> String {
-    let mut parts = vec![model];
-    parts.extend(spec.config.lora.iter().cloned());
-    parts.join("+")
 }
 
 /// Settles specs for the supervisor; loads no model.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::parse::loras;
 use crate::limits;
 
 /// The values that a field takes.
@@ -37,6 +38,8 @@ pub enum Content {
     Either(&'static [Content]),
     /// The turns of a conversation.
     Messages,
+    /// A LoRA: `FILE[:SCALE]`, or a map of both.
+    Lora,
 }
 
 /// One key of a map.
@@ -106,6 +109,7 @@ impl Content {
                 all.join(", or ")
             }
             Self::Messages => "a list of {role, content}".into(),
+            Self::Lora => "FILE[:SCALE] or {file, scale}".into(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Content {
                 let all: Vec<Json> = contents.iter().map(|content| content.schema()).collect();
                 json!({"anyOf": all})
             }
+            Self::Lora => json!({"anyOf": [{"type": "string"}, map_schema(loras::KEYS)]}),
             Self::Messages => json!({"type": "array", "items": {
                 "type": "object",
                 "properties": {"role": {"enum": ["system", "user", "assistant"]}, "content": {"type": "string"}},

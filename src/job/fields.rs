@@ -633,7 +633,20 @@ pub static FIELDS: &[Field] = &[
         SDXL_OR_MODIFY,
         "copy: the same",
     ),
-    option("lora", &[], Content::List(&TEXT), DRAWS, "Additions to the model"),
+    option(
+        "loras",
+        &["lora"],
+        Content::List(&Content::Lora),
+        DRAWS,
+        "LoRAs, each with its scale",
+    ),
+    option(
+        "prompt_syntax",
+        &[],
+        TEXT,
+        SDXL,
+        "How weights are written in prompts: a1111, comfy, compel or plain",
+    ),
     option(
         "temperature",
         &[],

@@ -25,5 +25,7 @@ pub use parse::words::is_id;
 pub use parse::{MAX_SPEC_BYTES, labels, parse};
 pub use resolve::{CountTokens, Request, check_trust, job_kind, negatives, resolve};
 pub use schema::schema;
-pub use settled::{Answering, Chat, Diffusion, Enhancing, Follow, Images, Job, References, Video, Work};
+pub use settled::{
+    Answering, Chat, Diffusion, Enhancing, Follow, Images, Job, LoraFile, References, Strategy, Video, Work,
+};
 pub use spec::{Expect, JobSpec, Options};

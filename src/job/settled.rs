@@ -7,6 +7,7 @@ use super::kinds::{Format, JobKind};
 use super::parse::messages::Turn;
 use super::spec::JobSpec;
 use super::spec_parts::{Control, IpAdapter};
+use crate::prompts::PromptSyntax;
 use crate::registry::ModelSpec;
 use crate::schedulers::{Part, SamplerChoice, SchedulerConfig, build};
 
@@ -92,6 +93,7 @@ pub struct Answering {
 /// What every job that denoises has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diffusion {
+    /// What the model is given: without `<lora:…>`, with the producer's `compel_weights`.
     pub prompt: String,
     /// What the model is given: automatic negatives, then the user's. `None`: nothing at all.
     pub negative_prompt: Option<String>,
@@ -102,12 +104,24 @@ pub struct Diffusion {
     pub height: u32,
     /// `None`: the model's own scheduler configuration.
     pub scheduler: Option<String>,
+    pub loras: Vec<LoraFile>,
     pub format: Format,
+}
+
+/// A LoRA that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraFile {
+    /// The field that names it, or the tag in the prompt.
+    pub field: String,
+    pub path: PathBuf,
+    pub scale: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     pub diffusion: Diffusion,
+    pub prompt_syntax: PromptSyntax,
+    pub strategy: Strategy,
     pub truncate_prompt: bool,
     pub deterministic: bool,
     pub sampler: SamplerChoice,
@@ -117,6 +131,28 @@ pub struct Images {
     pub controls: Vec<Control>,
     pub ip_adapters: Vec<IpAdapter>,
     pub refiner: Option<ModelSpec>,
+}
+
+/// What became of a producer's wish for compel (`enhancement_strategy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Weights were read and applied.
+    Compel,
+    /// compel was asked for, but the prompt misuses its operators: it is drawn without notation.
+    Fallback,
+    /// Nobody asked for it.
+    None,
+}
+
+impl Strategy {
+    /// The name in a callback.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compel => "compel",
+            Self::Fallback => "fallback",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What is made of `config.image`.
@@ -140,6 +176,8 @@ impl Images {
     pub fn plain(diffusion: Diffusion) -> Self {
         Self {
             diffusion,
+            prompt_syntax: PromptSyntax::default(),
+            strategy: Strategy::None,
             truncate_prompt: false,
             deterministic: false,
             sampler: SamplerChoice::default(),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::parse::messages::Turn;
-use super::spec_parts::{Control, FreeU, Hires, IpAdapter, Refiner, Tiling};
+use super::spec_parts::{Control, FreeU, Hires, IpAdapter, LoraSpec, Refiner, Tiling};
+use crate::prompts::tags::take_loras;
 
 /// A job as asked for. `None` means: not said, use the default.
 ///
@@ -173,8 +174,12 @@ pub struct Options {
     pub exact_copy_mode: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_mode: Option<String>,
+    /// LoRAs; those in the prompt come on top.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub lora: Vec<String>,
+    pub loras: Vec<LoraSpec>,
+    /// `a1111`, `comfy`, `compel` or `plain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_syntax: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +206,20 @@ impl JobSpec {
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).expect("a spec is plain JSON");
         crate::files::sha256_hex(&text)
+    }
+
+    /// Jobs of one value have the same weights in memory, LoRAs included; a queue runs them together.
+    pub fn affinity(&self, model: &str) -> String {
+        let named = self.config.loras.iter();
+        let named = named.map(|lora| (lora.file.as_str(), lora.scale));
+        // A prompt whose tags are broken is refused when its turn comes.
+        let tagged = take_loras(self.prompt.as_deref().unwrap_or_default()).unwrap_or_default();
+        let tags = tagged.loras.iter().map(|lora| (lora.name.as_str(), lora.scale));
+        let mut text = model.to_string();
+        for (name, scale) in named.chain(tags) {
+            text.push_str(&format!("+{name}:{scale}"));
+        }
+        text
     }
 }
 

@@ -56,6 +56,9 @@ impl Options {
                 .as_mut()
                 .map(|refiner| ("config.refiner.model".into(), &mut refiner.model)),
         );
+        for (i, lora) in self.loras.iter_mut().enumerate() {
+            all.push((format!("config.loras[{i}].file"), &mut lora.file));
+        }
         for (i, control) in self.controls.iter_mut().enumerate() {
             all.push((format!("config.controls[{i}].model"), &mut control.model));
         }

@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// One LoRA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraSpec {
+    /// A path, or a name in `lora_dir`.
+    pub file: String,
+    #[serde(default = "one")]
+    pub scale: f64,
+}
+
 /// One ControlNet with its picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Control {

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
 use crate::fail;
-use crate::nn::attention::{merge_heads, sdpa, split_heads};
+use crate::nn::attention::{merge_heads, sdpa, sdpa_biased, split_heads};
 use crate::nn::embeddings::Embedding;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
@@ -131,6 +131,21 @@ impl ClipTextModel {
         device: &Device,
         dtype: DType,
     ) -> ClipTextOutput {
+        self.forward_masked(ids, None, clip_skip, device, dtype)
+    }
+
+    /// As [`Self::forward`]; where `attended[row][position]` is false, no position looks there.
+    ///
+    /// # Panics
+    /// As [`Self::forward`], and if the mask has another shape than `ids`.
+    pub fn forward_masked(
+        &self,
+        ids: &[Vec<u32>],
+        attended: Option<&[Vec<bool>]>,
+        clip_skip: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> ClipTextOutput {
         let (batch, length) = (ids.len(), ids[0].len());
         assert!(
             ids.iter().all(|row| row.len() == length),
@@ -157,6 +172,7 @@ impl ClipTextModel {
             .narrow(0, 0, length)
             .unsqueeze::<3>();
         let mut hidden_states = embedded.cast(dtype) + positions.cast(dtype);
+        let bias = attended.map(|attended| causal_bias(attended, [batch, length], device).cast(dtype));
         let kept = self.most_clip_skip() - clip_skip;
         let mut penultimate = None;
         for (i, layer) in self.layers.iter().enumerate() {
@@ -166,7 +182,10 @@ impl ClipTextModel {
                     break;
                 }
             }
-            hidden_states = layer.forward(hidden_states);
+            hidden_states = match &bias {
+                Some(bias) => layer.forward_biased(hidden_states, Some(bias)),
+                None => layer.forward(hidden_states),
+            };
         }
         let text_embeds = self.text_projection.as_ref().map(|projection| {
             let last_hidden_state = self.final_layer_norm.forward(hidden_states);
@@ -196,6 +215,25 @@ impl ClipTextModel {
         });
         Tensor::cat(rows.collect(), 0)
     }
+}
+
+/// Scores that keep positions from looking ahead and from looking where `attended` is false.
+fn causal_bias(attended: &[Vec<bool>], [batch, length]: [usize; 2], device: &Device) -> Tensor<4> {
+    // As far down as half precision goes; the softmax makes it 0.
+    const NOT_SEEN: f32 = -65504.0;
+    assert!(
+        attended.len() == batch && attended.iter().all(|row| row.len() == length),
+        "one mask value a token"
+    );
+    let seen = |row: &Vec<bool>, query: usize, key: usize| key <= query && row[key];
+    let mut scores = Vec::with_capacity(batch * length * length);
+    for row in attended {
+        for query in 0..length {
+            let keys = (0..length).map(|key| if seen(row, query, key) { 0.0 } else { NOT_SEEN });
+            scores.extend(keys);
+        }
+    }
+    Tensor::from_data(TensorData::new(scores, [batch, 1, length, length]), device)
 }
 
 /// Where a row ends: the first end token. Configurations from before transformers 4.29 say
@@ -267,6 +305,11 @@ impl EncoderLayer {
     }
 
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.forward_biased(x, None)
+    }
+
+    /// `bias`: what is added to the scores instead of the causal mask, `[batch, 1, length, length]`.
+    fn forward_biased(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
         let y = self.layer_norm1.forward(x.clone());
         let (q, k, v) = (
             self.q_proj.forward(y.clone()),
@@ -274,7 +317,10 @@ impl EncoderLayer {
             self.v_proj.forward(y),
         );
         let [q, k, v] = [q, k, v].map(|t| split_heads(t, self.config.num_attention_heads));
-        let attended = sdpa(q, k, v, self.config.is_causal);
+        let attended = match bias {
+            Some(bias) => sdpa_biased(q, k, v, bias.clone()),
+            None => sdpa(q, k, v, self.config.is_causal),
+        };
         let x = x + self.out_proj.forward(merge_heads(attended));
         let y = self.fc1.forward(self.layer_norm2.forward(x.clone()));
         let y = match self.config.hidden_act {

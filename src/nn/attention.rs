@@ -1,7 +1,7 @@
 //! Scaled dot-product attention: the one place that calls Burn's kernels.
 
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Tensor, module};
+use burn::tensor::{DType, Tensor, activation, module};
 
 use crate::device;
 
@@ -27,6 +27,19 @@ pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, is_causal: bool) -> Tensor
     let padding = Tensor::zeros([batch, heads, surplus, head_dim], (&q.device(), q.dtype()));
     let padded = Tensor::cat(vec![q, padding], 2);
     module::attention(padded, k, v, None, None, options).narrow(2, 0, queries)
+}
+
+/// Attention whose scores get a bias, such as a mask, before the softmax; for short sequences, since
+/// it stores all scores.
+///
+/// # Shapes
+/// As [`sdpa`]; `bias` broadcasts to `[batch, heads, queries, keys]`.
+pub fn sdpa_biased(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
+    let (dtype, head_dim) = (q.dtype(), q.dims()[3]);
+    let scores = (q * (head_dim as f64).powf(-0.5)).matmul(k.swap_dims(2, 3)) + bias;
+    activation::softmax(scores.cast(DType::F32), 3)
+        .cast(dtype)
+        .matmul(v)
 }
 
 /// `[batch, length, heads · head_dim]` → `[batch, heads, length, head_dim]`.

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::{Lora, Observer};
 use crate::media::frames::Frame;
+use crate::prompts::PromptSyntax;
 use crate::registry::ModelSpec;
 use crate::schedulers::SamplerChoice;
 
@@ -73,7 +74,7 @@ impl Default for ImageRequest {
             prompt_2: None,
             negative_prompt: None,
             negative_prompt_2: None,
-            prompt_syntax: PromptSyntax::default(),
+            prompt_syntax: PromptSyntax::Plain,
             truncate_prompt: false,
             clip_skip: None,
             seeds: vec![0],
@@ -101,17 +102,6 @@ impl Default for ImageRequest {
             deterministic: false,
         }
     }
-}
-
-/// How weights are written in prompts, and the arithmetic behind them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PromptSyntax {
-    /// No notation: brackets are text.
-    #[default]
-    Plain,
-    A1111,
-    Comfy,
-    Compel,
 }
 
 /// Sizes that SDXL was told of each training picture (Podell et al. 2023, 2.2), `[height, width]`

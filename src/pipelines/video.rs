@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Observer;
+use super::{Lora, Observer};
 use crate::media::frames::Frame;
 
 /// Text, and with some models reference pictures, to one video.
@@ -27,6 +27,8 @@ pub struct VideoRequest {
     /// Replaces the shift of the noise levels in the model's scheduler configuration.
     pub flow_shift: Option<f64>,
     pub references: References,
+    /// Adapters of the denoiser.
+    pub loras: Vec<Lora>,
     /// Decode in overlapping tiles: less memory, slightly other colours.
     pub vae_tiling: bool,
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::inputs;
 use crate::fail;
 use crate::job::spec_parts::{self, IpScale, Tiling};
-use crate::job::{Follow, Images, Job, Options};
+use crate::job::{Diffusion, Follow, Images, Job, LoraFile, Options};
 use crate::media::canny::edges;
 use crate::media::fit::fit;
 use crate::media::frames::Frame;
@@ -18,7 +18,7 @@ use crate::media::resample::{Filter, Rounding, resize};
 use crate::pipelines::image::{
     Control, FreeU, Hires, InitImage, IpAdapter, IpAdapterScale, Mask, MicroConditioning, Refiner, VaeTiling,
 };
-use crate::pipelines::{self, ImageRequest};
+use crate::pipelines::{self, ImageRequest, Lora};
 
 const VAE_OVERLAP: f64 = 0.25;
 
@@ -42,6 +42,7 @@ pub(super) fn build(job: &Job, images: &Images, cache_dir: Option<&Path>) -> Res
         prompt_2: config.prompt_2.clone(),
         negative_prompt: d.negative_prompt.clone(),
         negative_prompt_2: config.negative_prompt_2.clone(),
+        prompt_syntax: images.prompt_syntax,
         truncate_prompt: images.truncate_prompt,
         clip_skip: config.clip_skip.map(|n| n as usize),
         seeds: job.seeds.clone(),
@@ -58,6 +59,7 @@ pub(super) fn build(job: &Job, images: &Images, cache_dir: Option<&Path>) -> Res
         init: init(images, config, &pictures, size)?,
         denoising_start: config.denoising_start,
         denoising_end: config.denoising_end,
+        loras: loras(d),
         controls: controls(images, &pictures, size)?,
         ip_adapters: ip_adapters(images, &pictures)?,
         refiner: images.refiner.clone().map(|model| Refiner {
@@ -83,7 +85,8 @@ pub(super) fn build(job: &Job, images: &Images, cache_dir: Option<&Path>) -> Res
         deterministic: images.deterministic,
         ..ImageRequest::default()
     };
-    let weights = weights(&request, cache_dir)?;
+    let mut weights = weights(&request, cache_dir)?;
+    weights.extend(lora_records(d, cache_dir)?);
     Ok(Built {
         request,
         references: std::mem::take(&mut pictures.records),
@@ -222,6 +225,30 @@ fn tiling(tiling: Tiling) -> Option<VaeTiling> {
             overlap,
         }),
     }
+}
+
+/// The LoRAs in the pipeline's words.
+pub(super) fn loras(d: &Diffusion) -> Vec<Lora> {
+    let lora = |found: &LoraFile| Lora {
+        file: found.path.clone(),
+        scale: found.scale,
+    };
+    d.loras.iter().map(lora).collect()
+}
+
+/// Digests of the LoRAs.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn lora_records(d: &Diffusion, cache_dir: Option<&Path>) -> Result<Vec<ReferenceRecord>> {
+    let record = |found: &LoraFile| -> Result<ReferenceRecord> {
+        Ok(ReferenceRecord {
+            field: found.field.clone(),
+            sha256: pipelines::weights_hash(&found.path, cache_dir)?,
+            source: found.path.display().to_string(),
+        })
+    };
+    d.loras.iter().map(record).collect()
 }
 
 /// Digests of every file of weights beside the model's own.

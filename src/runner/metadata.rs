@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Finished, notes};
-use crate::job::{Family, Follow, Job, JobSpec, Output, Work};
+use crate::job::{Family, Follow, Job, JobSpec, Output, Strategy, Work};
 use crate::outcome::{Asset, Failure};
 
 /// Names under which only this program speaks.
@@ -43,6 +43,7 @@ const OURS: &[&str] = &[
     "job_type",
     "compel_enabled",
     "compel_weights",
+    "prompt_syntax",
     "response",
     "tokens_generated",
     "prompt_tokens",
@@ -116,7 +117,17 @@ pub fn begun(job: &Job) -> Map<String, Value> {
             "compel_enabled".into(),
             json!(job.spec.compel_enabled.unwrap_or(false)),
         );
-        metadata.insert("enhancement_strategy".into(), json!("none"));
+        let strategy = match &job.work {
+            Work::Images(images) => images.strategy,
+            _ => Strategy::None,
+        };
+        metadata.insert("enhancement_strategy".into(), json!(strategy.name()));
+        if let Some(weights) = &job.spec.compel_weights {
+            metadata.insert("compel_weights".into(), json!(weights));
+        }
+        if let Work::Images(images) = &job.work {
+            metadata.insert("prompt_syntax".into(), json!(images.prompt_syntax.name()));
+        }
     }
     metadata.insert("notes".into(), json!(notes(job)));
     metadata.insert("ignored".into(), json!(job.ignored));

@@ -6,10 +6,11 @@ use super::Runner;
 use super::loader::with_native_size;
 use crate::config::shown;
 use crate::fail;
-use crate::job::{Format, Job, Request, resolve};
+use crate::job::{Format, Job, Request, Work, resolve};
 use crate::media::load::check_reference;
 use crate::media::video::available;
 use crate::pipelines;
+use crate::prompts::{PromptSyntax, texts};
 use crate::registry::ModelFamily;
 
 impl Runner {
@@ -35,13 +36,22 @@ impl Runner {
         Ok(job)
     }
 
-    /// Tokens of a text as a model sees them.
+    /// Tokens of a prompt as the job's model sees them: those that are encoded, without the notation
+    /// of weights.
     ///
     /// # Errors
     /// When the vocabulary cannot be read.
     pub fn count_tokens(&self, job: &Job, text: &str) -> Result<Option<usize>> {
-        let count = |model| self.counters.count(model, text);
-        job.model.as_ref().map(count).transpose()
+        let Some(model) = &job.model else {
+            return Ok(None);
+        };
+        let syntax = match &job.work {
+            Work::Images(images) => images.prompt_syntax,
+            _ => PromptSyntax::Plain,
+        };
+        let words = texts(syntax, text)?;
+        let count = |word: &String| self.counters.count(model, word);
+        words.iter().map(count).sum::<Result<usize>>().map(Some)
     }
 
     /// Resolving takes a model's native size from the registry; a model that only its files know is

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::loader::{Ability, Loaded, Pipeline};
 use super::store::{self, Encoded};
-use super::{Finished, Run, Runner, images, inputs, notes};
+use super::{Finished, Run, Runner, image_request, images, inputs, notes};
 use crate::fail;
 use crate::job::{Format, Job, Output as Kind, Video};
 use crate::media;
@@ -62,7 +62,8 @@ pub(super) fn make(runner: &mut Runner, job: &Job, video: &Video, run: &mut Run<
         fail!(Internal, "a job without seeds");
     };
     *rendered.timings.entry("load").or_default() += load_time.unwrap_or_default();
-    let manifest = manifest(job, loaded, &rendered, records);
+    let loras = image_request::lora_records(&video.diffusion, Some(&runner.settings.cache_dir))?;
+    let manifest = manifest(job, loaded, &rendered, (records, loras));
     // A stage of its own: minutes may lie between encoding and the last step.
     observer(Event::Stage("store"))?;
     finish(job, video, rendered, manifest, run)
@@ -118,6 +119,7 @@ fn request(video: &Video, references: &References, seed: u64) -> VideoRequest {
         scheduler: d.scheduler.clone(),
         flow_shift: video.flow_shift,
         references: references.clone(),
+        loras: image_request::loras(d),
         vae_tiling: video.vae_tiling,
     }
 }
@@ -142,7 +144,12 @@ fn check_frames(video: &Video, seed: u64, frames: &[Frame]) -> Result<()> {
     Ok(())
 }
 
-fn manifest(job: &Job, loaded: &Loaded, rendered: &Rendered, references: Vec<ReferenceRecord>) -> Manifest {
+fn manifest(
+    job: &Job,
+    loaded: &Loaded,
+    rendered: &Rendered,
+    (references, weights): (Vec<ReferenceRecord>, Vec<ReferenceRecord>),
+) -> Manifest {
     let facts = &rendered.facts;
     let mut notes = notes(job);
     notes.extend(facts.notes.iter().cloned());
@@ -161,7 +168,7 @@ fn manifest(job: &Job, loaded: &Loaded, rendered: &Rendered, references: Vec<Ref
             .map(|(index, (clip, &seed))| Output::of(index, seed, clip))
             .collect(),
         references,
-        weights: Vec::new(),
+        weights,
         notes,
     })
 }

@@ -60,6 +60,7 @@ fn record(ready: &Ready, settings: &Settings) -> Value {
         Work::Images(images) => put(
             &mut record,
             json!({
+                "prompt_syntax": images.prompt_syntax.name(),
                 "truncate_prompt": images.truncate_prompt,
                 "deterministic": images.deterministic,
                 "effective_steps": images.effective_steps(),
@@ -103,6 +104,7 @@ fn diffusion(d: &Diffusion, num_images: usize) -> Value {
         "width": d.width,
         "height": d.height,
         "scheduler": d.scheduler.as_deref().unwrap_or("the model's own"),
+        "loras": d.loras.iter().map(|l| format!("{}:{}", l.path.display(), l.scale)).collect::<Vec<_>>(),
         "format": d.format.name(),
     })
 }

@@ -13,6 +13,7 @@ use super::spec::JobSpec;
 use crate::config::{nearest, shown};
 use crate::error::{Error, ErrorKind};
 
+pub mod loras;
 pub mod messages;
 mod node;
 pub mod values;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::messages;
 use super::node::{Entry, Node, Value};
 use super::words::{Read, checked_id, checked_text, number};
+use super::{loras, messages};
 use crate::config::{nearest, shown};
 use crate::job::content::{Content, Key};
 
@@ -66,6 +66,8 @@ pub fn read(content: Content, node: &Node, lenient: bool) -> Result<Read, Wrong>
         }
         (Content::Map(keys), Value::Map(entries)) => map(keys, entries, lenient),
         (Content::Either(contents), _) => either(contents, node, lenient),
+        (Content::Lora, Value::Text(t)) => Ok(Read::exact(loras::from_text(t)?)),
+        (Content::Lora, Value::Map(entries)) => lora(entries, lenient),
         (Content::Messages, Value::List(turns)) => Ok(messages::read(turns, lenient)?),
         (_, Value::Number(n)) if content.is_number() => Ok(Read::exact(number(content, n)?)),
         (_, Value::Text(t)) if content.is_number() => Ok(number_as_text(content, t, lenient)?),
@@ -147,6 +149,14 @@ fn map(keys: &[Key], entries: &[Entry], lenient: bool) -> Result<Read, Wrong> {
             remark,
         }),
     }
+}
+
+fn lora(entries: &[Entry], lenient: bool) -> Result<Read, Wrong> {
+    let mut read = map(loras::KEYS, entries, lenient)?;
+    let scale = read.json["scale"].as_f64().unwrap_or(1.0);
+    loras::checked(read.json["file"].as_str().unwrap_or_default(), scale)?;
+    read.json["scale"] = scale.into();
+    Ok(read)
 }
 
 /// The reason of the one that has the value's shape says most.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::asked::{Asked, diffusion};
 use super::follow::{Followed, follow};
+use super::written::written;
 use crate::config::shown;
 use crate::fail;
 use crate::job::inputs::Input;
@@ -22,7 +23,8 @@ use crate::schedulers::{PredictionType, Preset, SamplerChoice, SchedulerConfig, 
 pub fn images(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Images> {
     let config = &asked.spec.config;
     let has_reference = !asked.spec.pictures().is_empty();
-    let mut diffusion = diffusion(asked, has_reference, notes)?;
+    let written = written(asked.spec, notes)?;
+    let mut diffusion = diffusion(asked, &written, has_reference, notes)?;
     take_preset(asked, &mut diffusion)?;
     let sampler = sampler(asked, &mut diffusion)?;
     check_weights(asked)?;
@@ -38,6 +40,8 @@ pub fn images(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Images> {
     check_together(config)?;
     Ok(Images {
         diffusion,
+        prompt_syntax: written.syntax,
+        strategy: written.strategy,
         truncate_prompt: config.truncate_prompt.unwrap_or(false),
         deterministic: config.deterministic.unwrap_or(false),
         sampler,
@@ -248,6 +252,7 @@ fn check_together(config: &Options) -> Result<()> {
 
 /// The options with every default of an image filled in.
 pub fn write_out(images: &Images, config: &mut Options) {
+    config.prompt_syntax = Some(images.prompt_syntax.name().into());
     config.truncate_prompt = Some(images.truncate_prompt);
     config.deterministic = Some(images.deterministic);
     if let Some(Follow::Start {

@@ -19,11 +19,13 @@ use crate::registry::{ModelFamily, ModelSpec, Registry};
 mod asked;
 mod follow;
 mod images;
+mod loras;
 pub mod negatives;
 mod options;
 mod text;
 mod trust;
 mod video;
+mod written;
 
 use asked::Asked;
 pub use asked::CountTokens;
@@ -74,7 +76,6 @@ fn resolve_named(
     let (type_name, kind, model) = choose(spec, registry)?;
     let mut notes = spec.notes.clone();
     options::refuse_foreign(kind, spec)?;
-    options::refuse_unbuilt(kind, spec, &mut notes)?;
     let (seeds, seed_drawn) = seeds(kind, &spec.config)?;
     let inputs = inputs(spec, request.addresses)?;
     let work = match &model {
@@ -88,6 +89,7 @@ fn resolve_named(
                 settings,
                 count_tokens,
                 inputs: &inputs,
+                trust,
             };
             work(&asked, &mut notes)?
         }

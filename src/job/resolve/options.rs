@@ -29,35 +29,6 @@ pub fn refuse_foreign(kind: &JobKind, spec: &JobSpec) -> Result<()> {
     Ok(())
 }
 
-fn compel_weights(spec: &JobSpec) -> bool {
-    spec.compel_weights
-        .as_deref()
-        .is_some_and(|weights| !weights.trim().is_empty())
-}
-
-/// Documented options that this build does not have yet.
-///
-/// # Errors
-/// `NotBuilt` naming the option.
-pub fn refuse_unbuilt(kind: &JobKind, spec: &JobSpec, notes: &mut Vec<String>) -> Result<()> {
-    let o = &spec.config;
-    let weights = compel_weights(spec);
-    if weights && spec.compel_enabled == Some(false) {
-        notes.push("compel_weights is not applied: compel_enabled is false".into());
-    }
-    let wanted = [
-        ("config.lora", !o.lora.is_empty()),
-        ("compel_enabled", spec.compel_enabled == Some(true)),
-        ("compel_weights", weights && spec.compel_enabled != Some(false)),
-    ];
-    match wanted.iter().find(|(_, given)| *given) {
-        Some((name, _)) => {
-            fail!(NotBuilt, "{name}: this build does not have it yet for type `{}`", kind.name; "leave it out")
-        }
-        None => Ok(()),
-    }
-}
-
 /// # Errors
 /// `InvalidSpec` for a name that does not exist or that the type's models cannot run.
 pub fn check_scheduler(name: &str, kind: &JobKind) -> Result<()> {

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::asked::{Asked, prompt};
+use super::written::unweighted;
 use crate::config::{ContentMode, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
@@ -96,7 +97,10 @@ pub fn enhancing(asked: &Asked<'_>) -> Result<Enhancing> {
         registry,
         ..
     } = asked;
-    let prompt = prompt(spec)?;
+    let prompt = match kind.enhanced {
+        true => unweighted(spec)?.prompt,
+        false => prompt(spec)?,
+    };
     if prompt.trim().is_empty() {
         fail!(InvalidSpec, "prompt is empty"; "it needs at least one word");
     }

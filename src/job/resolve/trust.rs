@@ -27,7 +27,7 @@ pub fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<
         let stranger = config
             .weights_mut()
             .into_iter()
-            .find(|(field, path)| field != "config.refiner.model" || registry.entry(path).is_none());
+            .find(|(field, path)| !is_name(field, path, registry));
         if let Some((field, path)) = stranger {
             fail!(InvalidSpec, "{field} is `{}`, a path, which this spec may not name", shown(path); "{}", trust.cure);
         }
@@ -44,4 +44,14 @@ pub fn check_trust(spec: &JobSpec, trust: Trust, registry: &Registry) -> Result<
         fail!(InvalidSpec, "callback_url is given, which this spec may not name"; "{}", trust.cure);
     }
     Ok(())
+}
+
+/// Whether weights are named as the operator knows them, instead of by path.
+fn is_name(field: &str, text: &str, registry: &Registry) -> bool {
+    match field {
+        "config.refiner.model" => registry.entry(text).is_some(),
+        // Looked for in lora_dir, and there alone.
+        _ if field.starts_with("config.loras[") => !text.contains(['/', '\\']),
+        _ => false,
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::asked::{Asked, diffusion};
+use super::written::unweighted;
 use crate::fail;
 use crate::job::kinds::{Format, JobKind, Output};
 use crate::job::settled::{Diffusion, References, Video};
@@ -25,7 +26,7 @@ pub fn video(asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<Video> {
     let config = &asked.spec.config;
     let references = references(config)?;
     let frames = frames(asked, notes)?;
-    let diffusion = diffusion(asked, !references.is_empty(), notes)?;
+    let diffusion = diffusion(asked, &unweighted(asked.spec)?, !references.is_empty(), notes)?;
     check_sides(&diffusion, asked.kind.name)?;
     let fps = config.fps.unwrap_or(f64::from(asked.kind.fps));
     if asked.kind.output == Output::Mp4 {

@@ -5,7 +5,6 @@ use anyhow::Result;
 use super::parts::Parts;
 use crate::fail;
 use crate::pipelines::ImageRequest;
-use crate::pipelines::image::PromptSyntax;
 
 /// # Errors
 /// `InvalidSpec` for a request that this model cannot follow, `BadInput` for a model that no request
@@ -14,11 +13,7 @@ pub fn check(parts: &Parts, request: &ImageRequest) -> Result<()> {
     check_size(parts, request)?;
     check_channels(parts, request)?;
     check_passes(request)?;
-    check_ranges(request)?;
-    if request.prompt_syntax != PromptSyntax::Plain {
-        fail!(NotBuilt, "prompt_syntax is given, which this build does not do yet"; "leave it out");
-    }
-    Ok(())
+    check_ranges(request)
 }
 
 fn check_size(parts: &Parts, request: &ImageRequest) -> Result<()> {

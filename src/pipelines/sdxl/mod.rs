@@ -24,7 +24,7 @@ mod loras;
 pub mod parts;
 pub mod pictures;
 mod plan;
-mod prompt;
+pub mod prompt;
 mod start;
 
 use extras::ExtrasCache;

@@ -24,8 +24,11 @@ impl WanPipeline {
     /// # Errors
     /// Files that are missing or broken; `BadInput` for an adapter of another family or width. The
     /// weights are then unchanged.
-    pub fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>> {
+    pub(super) fn set_loras(&mut self, loras: &[Lora]) -> Result<Vec<String>> {
         const FAMILY: &str = "WAN";
+        if loras.is_empty() && self.adapters.is_empty() {
+            return Ok(Vec::new());
+        }
         if let Some(transformer) = &self.transformer {
             return self.adapters.set(&networks(transformer), FAMILY, loras);
         }

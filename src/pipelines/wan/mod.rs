@@ -378,6 +378,7 @@ impl VideoPipeline for WanPipeline {
         let config = self.scheduler_for(request)?;
         let scheduler = schedulers::build::<5>(&config, request.num_inference_steps)?;
         let effective_steps = scheduler.timesteps().len();
+        let mut notes = self.set_loras(&request.loras)?;
         let device = self.target.device.clone();
         let mut timings = Timings::default();
 
@@ -410,7 +411,7 @@ impl VideoPipeline for WanPipeline {
         }
 
         let prompt = &self.texts[&request.prompt];
-        let mut notes = self.notes.clone();
+        notes.extend(self.notes.iter().cloned());
         if prompt.cut {
             notes.push(format!(
                 "prompt cut at {TEXT_LENGTH} tokens, the most that WAN reads"
