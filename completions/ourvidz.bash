@@ -382,7 +382,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__generate)
-            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --schedule --preset --prediction-type --zero-snr --eta --guidance-rescale --cfg-interval --clip-skip --prompt-2 --negative-prompt-2 --vae --control-preprocess --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --strength --mask --no-paste --reference-type --reference-strength --vae-tiling --format --control --control-image --control-scale --control-start --control-end --control-guess-mode --ip-adapter --image-encoder --ip-adapter-image --ip-adapter-scale --ip-adapter-blocks --refiner --refiner-start --hires-scale --hires-strength --type --from --output --force --skip-existing --trust-paths --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
+            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --schedule --preset --prediction-type --zero-snr --eta --guidance-rescale --cfg-interval --clip-skip --prompt-2 --negative-prompt-2 --vae --control-preprocess --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --strength --mask --no-paste --prompt-syntax --reference-type --reference-strength --vae-tiling --format --lora --control --control-image --control-scale --control-start --control-end --control-guess-mode --ip-adapter --image-encoder --ip-adapter-image --ip-adapter-scale --ip-adapter-blocks --refiner --refiner-start --hires-scale --hires-strength --type --from --output --force --skip-existing --trust-paths --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -528,6 +528,10 @@ _ourvidz() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --prompt-syntax)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --reference-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -538,6 +542,10 @@ _ourvidz() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "png mp4 webm gif png-frames" -- "${cur}"))
+                    return 0
+                    ;;
+                --lora)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --control)

@@ -67,6 +67,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l last-frame 
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s i -l init-img -d 'Picture to start from, or to follow (a video needs a VACE model)' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l strength -d 'How far to go from the picture, 0 to 1, as diffusers counts [default: 0.5; with a mask 0.9999]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l mask -d 'What of the picture to paint anew: white' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l prompt-syntax -d 'How weights are written in prompts: a1111, comfy, compel or plain [default: a1111]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-type -d 'What of the picture to follow: style, composition or character' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l reference-strength -d 'How strongly to follow the reference pictures, 0 to 1 [default: 0.5; videos 1]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l format -d 'png, mp4, webm, gif or png-frames [default: by job type]' -r -f -a "png\t''
@@ -74,6 +75,7 @@ mp4\t''
 webm\t''
 gif\t''
 png-frames\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l lora -d 'A LoRA and its scale, repeatable: a file, or a name in lora_dir [scale: 1]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control -d 'ControlNet: a diffusers folder or a .safetensors file; may be given several times' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-image -d 'The picture of a --control, in the same order' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-scale -d 'How strongly a --control works, in the same order [default: 1]' -r

@@ -65,9 +65,11 @@ _arguments "${_arguments_options[@]}" : \
 '--init-img=[Picture to start from, or to follow (a video needs a VACE model)]:FILE:_default' \
 '--strength=[How far to go from the picture, 0 to 1, as diffusers counts \[default\: 0.5; with a mask 0.9999\]]:STRENGTH:_default' \
 '--mask=[What of the picture to paint anew\: white]:FILE:_default' \
+'--prompt-syntax=[How weights are written in prompts\: a1111, comfy, compel or plain \[default\: a1111\]]:NAME:_default' \
 '--reference-type=[What of the picture to follow\: style, composition or character]:TYPE:_default' \
 '--reference-strength=[How strongly to follow the reference pictures, 0 to 1 \[default\: 0.5; videos 1\]]:STRENGTH:_default' \
 '--format=[png, mp4, webm, gif or png-frames \[default\: by job type\]]:FORMAT:(png mp4 webm gif png-frames)' \
+'*--lora=[A LoRA and its scale, repeatable\: a file, or a name in lora_dir \[scale\: 1\]]:FILE[:SCALE]:_default' \
 '*--control=[ControlNet\: a diffusers folder or a .safetensors file; may be given several times]:MODEL:_default' \
 '*--control-image=[The picture of a --control, in the same order]:IMG:_default' \
 '*--control-scale=[How strongly a --control works, in the same order \[default\: 1\]]:F:_default' \

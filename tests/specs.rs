@@ -81,8 +81,10 @@ fn the_example_jobs_parse_and_resolve() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let jobs = parse(text.as_bytes(), &name, Origin::File).unwrap();
-        // Those with pictures or models of the user's run in a folder that has some; see `sdxl_jobs`.
-        let needs_files = text.contains("input.png") || text.contains("my-sdxl");
+        // Those with files of the user's run in a folder that has some; see `sdxl_jobs` and `loras`.
+        let needs_files = ["input.png", "my-sdxl", "<lora:"]
+            .iter()
+            .any(|name| text.contains(name));
         for job in jobs.iter().filter(|_| !needs_files) {
             settled(job).unwrap_or_else(|e| panic!("{name}: {e:#}"));
         }

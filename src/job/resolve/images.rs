@@ -126,7 +126,9 @@ fn check_weights(asked: &Asked<'_>) -> Result<()> {
     let mut config = asked.spec.config.clone();
     for (field, path) in config.weights_mut() {
         let is_entry = field == "config.refiner.model" && asked.registry.entry(path).is_some();
-        if !is_entry && !Path::new(path).exists() {
+        // Found already, here or in lora_dir.
+        let is_lora = field.starts_with("config.loras[");
+        if !is_entry && !is_lora && !Path::new(path).exists() {
             fail!(InputMissing, "{field} is `{}`, which is not there", shown(path); "name an existing file or folder");
         }
     }
