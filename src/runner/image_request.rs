@@ -83,7 +83,6 @@ pub(super) fn build(job: &Job, images: &Images, cache_dir: Option<&Path>) -> Res
             .map(PathBuf::from)
             .or(job.model.as_ref().and_then(|model| model.sdxl.vae.clone())),
         deterministic: images.deterministic,
-        ..ImageRequest::default()
     };
     let mut weights = weights(&request, cache_dir)?;
     weights.extend(lora_records(d, cache_dir)?);
