@@ -462,6 +462,23 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
     refused(&mut *pipeline, request(), "inpainting model");
 }
 
+#[test]
+fn a_refiner_with_the_text_encoders_of_a_base_model_is_refused_with_the_fix() {
+    let room = tempfile::tempdir().unwrap();
+    let (base, refiner) = (data("sdxl"), data("sdxl-complete/variants/unet-refiner"));
+    for entry in std::fs::read_dir(&base).unwrap() {
+        let name = entry.unwrap().file_name();
+        let from = match name == "unet" {
+            true => refiner.clone(),
+            false => base.join(&name),
+        };
+        std::os::unix::fs::symlink(from, room.path().join(name)).unwrap();
+    }
+    let mut pipeline = open(room.path().to_path_buf());
+    let kind = refused(&mut *pipeline, request(), "the second text encoder only");
+    assert_eq!(kind, ErrorKind::BadInput);
+}
+
 /// The model of an inpainting case, with the folder that keeps it.
 fn cases_model(name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let room = tempfile::tempdir().unwrap();

@@ -71,6 +71,13 @@ pub struct ClipTextModel {
     config: ClipTextConfig,
 }
 
+impl ClipTextModel {
+    /// Channels of a token's hidden state.
+    pub fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+}
+
 /// What SDXL reads from a text encoder.
 #[derive(Debug, Clone)]
 pub struct ClipTextOutput {

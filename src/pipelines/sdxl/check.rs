@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::parts::Parts;
 use crate::fail;
+use crate::models::clip::ClipTextModel;
 use crate::pipelines::ImageRequest;
 
 /// # Errors
@@ -12,6 +13,7 @@ use crate::pipelines::ImageRequest;
 pub fn check(parts: &Parts, request: &ImageRequest) -> Result<()> {
     check_size(parts, request)?;
     check_channels(parts, request)?;
+    check_encoders(parts)?;
     check_passes(request)?;
     check_ranges(request)
 }
@@ -53,6 +55,26 @@ fn check_channels(parts: &Parts, request: &ImageRequest) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A denoiser attends to the states of its text encoders side by side.
+fn check_encoders(parts: &Parts) -> Result<()> {
+    let first = parts.text_encoder.as_ref().map_or(0, ClipTextModel::hidden_size);
+    let second = parts.text_encoder_2.hidden_size();
+    let wanted = parts.unet.config.cross_attention_dim;
+    if first + second == wanted {
+        return Ok(());
+    }
+    if second == wanted {
+        fail!(
+            BadInput, "the unet reads the second text encoder only ({wanted} channels), as refiners do, and the model has two";
+            "give model_index.json \"text_encoder\": [null, null]"
+        );
+    }
+    fail!(
+        BadInput, "unet config: cross_attention_dim is {wanted}; the text encoders give {}", first + second;
+        "its parts belong to different models: take them from one"
+    );
 }
 
 fn check_passes(request: &ImageRequest) -> Result<()> {
