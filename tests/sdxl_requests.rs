@@ -12,8 +12,9 @@ use ourvidz::pipelines::image::{
 };
 use ourvidz::pipelines::{ImagePipeline, ImageRequest};
 use ourvidz::registry::{ModelFamily, ModelSpec, Source};
+use ourvidz::weights::NameTable;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize_to_file};
+use safetensors::{Dtype, SafeTensors, serialize_to_file};
 
 use crate::parity_models::data;
 use crate::parity_pipeline::psnr_to_reference;
@@ -460,6 +461,80 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
     let (_room, inpainting) = cases_model("nine-1.0");
     let mut pipeline = open(inpainting);
     refused(&mut *pipeline, request(), "inpainting model");
+}
+
+/// The tiny refiner as one file in the original names.
+fn refiner_file(to: &Path) {
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let base = read(&data("sdxl/single-file.safetensors"));
+    let unet = read(&data(
+        "sdxl-complete/variants/unet-refiner/diffusion_pytorch_model.safetensors",
+    ));
+    let base = SafeTensors::deserialize(&base).unwrap();
+    let unet = SafeTensors::deserialize(&unet).unwrap();
+    let mut tensors = Vec::new();
+    for (name, tensor) in base.tensors() {
+        let other = ["conditioner.embedders.0.", "model.diffusion_model."];
+        if !other.iter().any(|start| name.starts_with(start)) {
+            tensors.push((name.replace("embedders.1.", "embedders.0."), tensor));
+        }
+    }
+    for (name, tensor) in unet.tensors() {
+        let origin = NameTable::RefinerUnet.origin(&name).unwrap();
+        tensors.push((origin.name, tensor));
+    }
+    for name in [
+        "input_blocks.9.0.op.weight",
+        "input_blocks.11.0.in_layers.2.weight",
+        "middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+        "output_blocks.2.1.conv.weight",
+        "output_blocks.5.2.conv.weight",
+        "output_blocks.11.0.skip_connection.weight",
+        "label_emb.0.2.bias",
+    ] {
+        let stored = format!("model.diffusion_model.{name}");
+        assert!(tensors.iter().any(|(found, _)| *found == stored), "{name}");
+    }
+    serialize_to_file(tensors, None, to).unwrap();
+}
+
+/// A folder of the refiner with these links: to files of the base model, and its own denoiser.
+fn refiner_folder(room: &Path, names: &[&str]) {
+    for name in names {
+        let from = match *name {
+            "unet" => data("sdxl-complete/variants/unet-refiner"),
+            _ => data("sdxl").join(name),
+        };
+        std::os::unix::fs::symlink(from, room.join(name)).unwrap();
+    }
+    let index = r#"{"force_zeros_for_empty_prompt": false, "text_encoder": [null, null]}"#;
+    std::fs::write(room.join("model_index.json"), index).unwrap();
+}
+
+#[test]
+fn a_refiner_in_one_file_draws_what_its_folder_draws() {
+    let room = tempfile::tempdir().unwrap();
+    refiner_folder(
+        room.path(),
+        &["unet", "vae", "scheduler", "text_encoder_2", "tokenizer_2"],
+    );
+    let file = room.path().join("refiner.safetensors");
+    refiner_file(&file);
+    let single = Source::SingleFile {
+        path: file,
+        config_from: Some(room.path().to_path_buf()),
+    };
+    let with = |source| ImageRequest {
+        refiner: Some(Refiner {
+            model: ModelSpec::new("refiner", ModelFamily::Sdxl, source),
+            start: 0.5,
+        }),
+        ..request()
+    };
+    let mut pipeline = tiny();
+    let whole = draw(&mut *pipeline, &with(Source::Folder(room.path().to_path_buf())));
+    assert_eq!(draw(&mut *pipeline, &with(single)), whole);
+    assert_ne!(draw(&mut *pipeline, &request()), whole);
 }
 
 #[test]

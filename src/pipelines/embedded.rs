@@ -55,6 +55,30 @@ pub const SDXL_BASE: ModelFiles = ModelFiles::Embedded(embed!("sdxl-base":
     "vae/config.json",
 ));
 
+/// The refiner's, which shares the rest with SDXL base.
+pub const SDXL_REFINER: ModelFiles = ModelFiles::Embedded(&[
+    (
+        "model_index.json",
+        include_bytes!("../../assets/sdxl-refiner/model_index.json"),
+    ),
+    (
+        "unet/config.json",
+        include_bytes!("../../assets/sdxl-refiner/unet/config.json"),
+    ),
+    (
+        "scheduler/scheduler_config.json",
+        include_bytes!("../../assets/sdxl-base/scheduler/scheduler_config.json"),
+    ),
+    (
+        "text_encoder_2/config.json",
+        include_bytes!("../../assets/sdxl-base/text_encoder_2/config.json"),
+    ),
+    (
+        "vae/config.json",
+        include_bytes!("../../assets/sdxl-base/vae/config.json"),
+    ),
+]);
+
 /// The small model that enriches prompts for coloured shapes; see assets/micro/README.md.
 pub const MICRO_QWEN: ModelFiles = ModelFiles::Embedded(embed!("micro/qwen":
     "config.json",

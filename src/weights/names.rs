@@ -77,6 +77,8 @@ pub enum NameTable {
     Transformers { prefixed: bool },
     /// `model.diffusion_model.*` of an SDXL single file (Stability's generative-models).
     SingleFileUnet,
+    /// The same of SDXL's refiner, whose innermost blocks have no attention.
+    RefinerUnet,
     /// `first_stage_model.*`
     SingleFileVae,
     /// The same names in a file of its own, without the prefix.
@@ -89,6 +91,8 @@ pub enum NameTable {
     SingleFileClipL,
     /// `conditioner.embedders.1.model.*` (open_clip's names)
     SingleFileClipG,
+    /// The same of the refiner, which has no other text encoder: `conditioner.embedders.0.model.*`
+    RefinerClipG,
     /// WAN's transformer in its authors' names, see [`names_wan`].
     WanTransformer { repackaged: bool },
     /// WAN's autoencoder in its authors' names.
@@ -153,13 +157,16 @@ impl NameTable {
             Self::SingleFileUnet => {
                 unet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
             }
+            Self::RefinerUnet => {
+                refiner_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
+            }
             Self::OlderVae => Some(older_vae(name)),
             Self::SingleFileVae | Self::OriginalVae => Some(vae_original(name, self.prefix())),
             Self::OriginalControlNet { .. } => {
                 controlnet_original(name).map(|n| Origin::same(format!("{}{n}", self.prefix())))
             }
             Self::SingleFileClipL => Some(Origin::same(format!("{}{name}", self.prefix()))),
-            Self::SingleFileClipG => open_clip(name),
+            Self::SingleFileClipG | Self::RefinerClipG => open_clip(name, self.prefix()),
             Self::WanTransformer { repackaged } => names_wan::transformer(name, *repackaged),
             Self::WanVae { resnets_per_up_block } => names_wan::vae(name, *resnets_per_up_block),
             Self::Umt5 { original: true } => names_wan::umt5(name),
@@ -171,13 +178,14 @@ impl NameTable {
         match self {
             Self::Diffusers | Self::Transformers { .. } | Self::WanVae { .. } | Self::Umt5 { .. } => "",
             Self::WanTransformer { repackaged } => names_wan::prefix(*repackaged),
-            Self::SingleFileUnet => "model.diffusion_model.",
+            Self::SingleFileUnet | Self::RefinerUnet => "model.diffusion_model.",
             Self::SingleFileVae => "first_stage_model.",
             Self::OriginalVae | Self::OlderVae => "",
             Self::OriginalControlNet { prefixed: true } => "control_model.",
             Self::OriginalControlNet { prefixed: false } => "",
             Self::SingleFileClipL => "conditioner.embedders.0.transformer.",
             Self::SingleFileClipG => "conditioner.embedders.1.model.",
+            Self::RefinerClipG => "conditioner.embedders.0.model.",
         }
     }
 
@@ -213,6 +221,7 @@ pub fn is_foreign_to_sdxl(stored: &str) -> bool {
         NameTable::SingleFileVae,
         NameTable::SingleFileClipL,
         NameTable::SingleFileClipG,
+        NameTable::RefinerClipG,
     ];
     const TRAINING: &[&str] = &[
         "model_ema.",
@@ -284,6 +293,14 @@ fn unet_original(name: &str) -> Option<String> {
         // In SDXL every block that is enlarged has attention, which takes place 1.
         ("up_blocks", "upsamplers") => Some(format!("output_blocks.{}.2.{tail}", 3 * block + 2)),
         _ => None,
+    }
+}
+
+/// The same for the refiner: its first enlarged block has no attention in place 1.
+fn refiner_original(name: &str) -> Option<String> {
+    match name.strip_prefix("up_blocks.0.upsamplers.0.") {
+        Some(tail) => Some(format!("output_blocks.2.1.{tail}")),
+        None => unet_original(name),
     }
 }
 
@@ -381,8 +398,7 @@ const OPEN_CLIP_LAYER: &[(&str, &str)] = &[
 
 /// transformers' CLIP name → open_clip's, whose attention projections are fused and whose text
 /// projection is stored transposed.
-fn open_clip(name: &str) -> Option<Origin> {
-    let prefix = NameTable::SingleFileClipG.prefix();
+fn open_clip(name: &str, prefix: &str) -> Option<Origin> {
     let at = |new: String| Some(Origin::same(format!("{prefix}{new}")));
     let inner = name.strip_prefix("text_model.").unwrap_or(name);
     match inner {

@@ -107,9 +107,13 @@ impl Layout {
                 single_file: None,
             },
             Source::SingleFile { path, config_from } => Self {
-                files: config_from
-                    .clone()
-                    .map_or(embedded::SDXL_BASE, ModelFiles::Folder),
+                files: match config_from {
+                    Some(folder) => ModelFiles::Folder(folder.clone()),
+                    None if Checkpoint::open(path).is_ok_and(|file| is_refiner(&file)) => {
+                        embedded::SDXL_REFINER
+                    }
+                    None => embedded::SDXL_BASE,
+                },
                 single_file: Some(path.clone()),
             },
         })
@@ -186,13 +190,16 @@ impl Layout {
             let table = NameTable::of_component(component, &checkpoint);
             return Ok((checkpoint, table));
         };
-        let table = match component {
-            "text_encoder" => NameTable::SingleFileClipL,
-            "text_encoder_2" => NameTable::SingleFileClipG,
-            "unet" => NameTable::SingleFileUnet,
+        let checkpoint = Checkpoint::open(path)?;
+        let table = match (component, is_refiner(&checkpoint)) {
+            ("text_encoder", _) => NameTable::SingleFileClipL,
+            ("text_encoder_2", false) => NameTable::SingleFileClipG,
+            ("text_encoder_2", true) => NameTable::RefinerClipG,
+            ("unet", false) => NameTable::SingleFileUnet,
+            ("unet", true) => NameTable::RefinerUnet,
             _ => NameTable::SingleFileVae,
         };
-        Ok((Checkpoint::open(path)?, table))
+        Ok((checkpoint, table))
     }
 
     /// Builds one component and accounts for its tensors.
@@ -324,6 +331,13 @@ impl Layout {
         }
         Ok(report)
     }
+}
+
+/// Whether a single file is a refiner: its first and only text encoder is SDXL's second.
+fn is_refiner(checkpoint: &Checkpoint) -> bool {
+    checkpoint
+        .get("conditioner.embedders.0.model.ln_final.weight")
+        .is_some()
 }
 
 fn checked<T>((model, report): (T, Report), notes: &mut Vec<String>) -> Result<T> {
