@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 mod adapters;
 mod bench;
 mod enhance;
 mod options;
 mod queue;
+mod shared;
 
 pub use adapters::Adapters;
 pub use bench::Bench;
@@ -18,6 +19,7 @@ pub use queue::{
     Names, Queue, QueueAdd, QueueCancel, QueueCommand, QueueDeliver, QueueDrain, QueuePurge, QueueRetry,
     QueueStatus, Redis, Worker,
 };
+pub use shared::{CallbackFormat, Dtype, Place, Talk};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -145,58 +147,6 @@ pub struct Generate {
     pub talk: Talk,
 }
 
-/// Where models and arithmetic are.
-#[derive(Debug, Args, Default, Clone)]
-pub struct Place {
-    /// The models.toml to use [default: ./models.toml, then the configuration folder's]
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
-    pub models: Option<PathBuf>,
-    /// cpu, cuda, cuda:N or auto [default: auto]
-    #[arg(long, value_name = "DEVICE", value_parser = device, help_heading = "Model")]
-    pub device: Option<String>,
-}
-
-/// How much is said, and to whom.
-#[derive(Debug, Args, Default, Clone)]
-pub struct Talk {
-    /// Print one JSON object a line on stdout
-    #[arg(long, help_heading = "Messages")]
-    pub json: bool,
-    /// Say nothing but errors
-    #[arg(long, conflicts_with = "verbose", help_heading = "Messages")]
-    pub quiet: bool,
-    /// Say more
-    #[arg(short, long, help_heading = "Messages")]
-    pub verbose: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CallbackFormat {
-    Standard,
-    Workspace,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Dtype {
-    #[value(alias = "fp32", alias = "float32")]
-    F32,
-    #[value(alias = "fp16", alias = "float16")]
-    F16,
-    #[value(alias = "bfloat16")]
-    Bf16,
-}
-
-impl Dtype {
-    /// The canonical name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct Models {
     #[command(subcommand)]
@@ -243,17 +193,6 @@ pub struct Doctor {
 pub struct Completions {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
-}
-
-fn device(text: &str) -> Result<String, String> {
-    let index = text.strip_prefix("cuda:");
-    let known = ["auto", "cpu", "cuda"].contains(&text)
-        || index.is_some_and(|i| (1..4).contains(&i.len()) && i.bytes().all(|b| b.is_ascii_digit()));
-    if known {
-        Ok(text.into())
-    } else {
-        Err("allowed: auto, cpu, cuda, cuda:N".into())
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ mod brought;
 mod callbacks;
 /// Conversations.
 mod chat;
+/// No circle of files or of rooms.
+mod circles;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
 /// `enhance` from the outside.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Dtype, Place, Talk};
+use super::shared::{Dtype, Place, Talk};
 
 const BENCH_HELP: &str = "\
 Examples:

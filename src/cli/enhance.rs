@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::options::of;
-use super::{Dtype, Place, Talk};
+use super::shared::{Dtype, Place, Talk};
 
 /// The job types whose prompts can be enhanced, aliases included.
 pub const ENHANCE_TYPES: &[&str] = &[

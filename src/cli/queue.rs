@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{CallbackFormat, Place};
+use super::shared::{CallbackFormat, Place};
 use crate::config;
 
 const DRAIN_HELP: &str = "\

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use burn::tensor::Device;
 
-use super::{find_model, print, signals, table, volume};
+use super::common::{find_model, print, surroundings, table, volume};
+use super::signals;
 use crate::bench::cases::{self, Subject, Values};
 use crate::bench::report::{Report, compared_rows};
 use crate::bench::synthetic::Synthetic;
@@ -32,7 +33,7 @@ enum What {
 /// # Errors
 /// Unknown words, missing models, an unavailable device; a stop before anything was measured.
 pub fn run(args: &Bench) -> Result<u8> {
-    let (settings, registry) = super::surroundings(&args.place)?;
+    let (settings, registry) = surroundings(&args.place)?;
     let older = args.compare.as_deref().map(Report::read).transpose()?;
     let mut reporter = Reporter::new(false, volume(&args.talk));
     let wanted = wanted(args, &settings, &registry, &mut reporter)?;

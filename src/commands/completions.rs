@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::print;
+use super::common::print;
 use crate::cli::Cli;
 
 /// Prints the script of one shell.

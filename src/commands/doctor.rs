@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{print, table};
+use super::common::{print, table};
 use crate::cli::Doctor;
 use crate::config::Settings;
 use crate::device::{cuda_status, host_memory};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::common::{surroundings, volume};
 use super::signals;
-use super::{surroundings, volume};
 use crate::cli::{self, Enhance};
 use crate::config::Settings;
 use crate::enhance::cache::Cache;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{signals, surroundings, volume};
+use super::common::{find_model, surroundings, volume};
+use super::signals;
 use crate::cli::{self, Generate};
 use crate::config::callback::address;
 use crate::config::{CallbackFormat, Settings};
@@ -29,6 +30,7 @@ mod earlier;
 mod fetching;
 pub(super) mod gather;
 mod layout;
+mod plan;
 mod post;
 mod prepare;
 mod publish;
@@ -49,7 +51,7 @@ pub fn run(args: &Generate) -> Result<u8> {
     let (mut settings, mut registry) = surroundings(&args.place)?;
     lay_over(args, &mut settings)?;
     if let (Some(model), Some(_)) = (&args.model, &args.config_from) {
-        registry.insert(super::find_model(&registry, model, args.config_from.as_deref())?);
+        registry.insert(find_model(&registry, model, args.config_from.as_deref())?);
     }
     let layout = Layout {
         output: args.output.clone().or(settings.output.clone()),

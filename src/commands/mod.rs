@@ -1,21 +1,19 @@
 //! One module per command; this file picks one and turns its outcome into an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ModelsCommand, Place, Talk};
-use crate::config::Settings;
-use crate::error::{Error, ErrorKind, kind_of};
-use crate::progress::{Volume, error_line};
-use crate::registry::{ModelSpec, Registry};
+use crate::cli::{Cli, Command, ModelsCommand};
+use crate::error::{ErrorKind, kind_of};
+use crate::progress::error_line;
 use crate::runner::panics;
 use crate::text::stderr_line;
 
 pub mod bench;
+mod common;
 pub mod completions;
 pub mod doctor;
 pub mod enhance;
@@ -23,6 +21,7 @@ pub mod generate;
 pub mod models;
 pub mod queue;
 pub mod queue_drain;
+mod queue_parts;
 pub mod signals;
 pub mod worker;
 
@@ -73,68 +72,4 @@ fn parse_failure(error: &clap::Error) -> Result<u8> {
     // Nothing is left to say it with when printing fails.
     let _ = error.print();
     Ok(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()))
-}
-
-/// Settings and models with the flags laid over them.
-fn surroundings(place: &Place) -> Result<(Settings, Registry)> {
-    let mut settings = Settings::load()?;
-    if let Some(device) = &place.device {
-        settings.device.clone_from(device);
-    }
-    let registry = Registry::load(place.models.as_deref(), &settings)?;
-    Ok((settings, registry))
-}
-
-fn volume(talk: &Talk) -> Volume {
-    match (talk.quiet, talk.verbose) {
-        (true, _) => Volume::Quiet,
-        (_, true) => Volume::Verbose,
-        _ => Volume::Normal,
-    }
-}
-
-/// A model by name, or by path with the folder its configuration comes from.
-fn find_model(registry: &Registry, name: &str, config_from: Option<&std::path::Path>) -> Result<ModelSpec> {
-    match config_from {
-        Some(folder) => ModelSpec::from_path(name.as_ref(), Some(folder)),
-        None => registry.find(name),
-    }
-}
-
-/// Writes data to stdout. A reader that left early is no error.
-///
-/// # Errors
-/// `Io` when stdout fails otherwise.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Io, format!("standard output: writing failed ({e})")).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Rows in columns, two spaces between them, for people.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| {
-        rows.iter()
-            .filter_map(|r| r.get(c))
-            .map(|t| t.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{:width$}", crate::text::escaped(cell)))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{find_model, print, surroundings, table};
+use super::common::{find_model, print, surroundings, table};
 use crate::cli::Place;
 use crate::fail;
 use crate::media::manifest::{Content, index_of, read_manifest};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::queue::{Known, QueueJobs, consumer, open, place};
-use super::surroundings;
+use super::common::{print, surroundings};
+use super::queue_parts::{Known, QueueJobs, consumer, open, place};
+
 use crate::cli::{self, Place, QueueDrain};
 use crate::config::callback::address;
 use crate::config::{CallbackFormat, Settings};
@@ -274,7 +275,7 @@ async fn dry_run(args: &QueueDrain, settings: &Settings, queue: &dyn Queue) -> R
     let most = settings.queue.max_jobs.map_or(DRY_RUN_JOBS, |n| n as usize);
     let plan = queue.plan(&wish, most.min(DRY_RUN_JOBS)).await?;
     let text: String = plan.iter().map(|waiting| planned(waiting, args.json)).collect();
-    super::print(&text)?;
+    print(&text)?;
     Ok(0)
 }
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::surroundings;
+use super::common::surroundings;
+use super::queue_parts::trust;
 use crate::cli;
 use crate::error::ErrorKind;
 use crate::events::{Event, Events};
 use crate::files::{make_folder, points::point};
-use crate::job::{Addresses, Job, JobSpec, Origin, Request, Trust};
+use crate::job::{Addresses, Job, JobSpec, Request};
 use crate::outcome::{Failure, Outcome};
 use crate::runner::{self, Runner};
 use crate::stop::Stop;
@@ -195,16 +196,6 @@ fn settle(runner: &mut Runner, order: &Run) -> Result<Job> {
         job.take_drawn_seed(seed);
     }
     Ok(job)
-}
-
-/// What a producer's spec may name.
-pub fn trust(local_references: bool, any_quantity: bool) -> Trust {
-    let queue = Origin::Queue.trust();
-    Trust {
-        paths: local_references,
-        any_quantity,
-        ..queue
-    }
 }
 
 fn refused(order: &Run, error: &anyhow::Error) -> Outcome {

@@ -27,6 +27,7 @@ use cache::{Answer, Cache, Key};
 use prompts::SystemPrompts;
 use score::{Words, kept_share, score};
 pub use target::{Kind, Quality, Style, Target};
+pub use tidy::TokenCounter;
 
 /// Longest prompt, in bytes: as long as a whole job spec may be.
 pub const LONGEST_PROMPT_BYTES: usize = 64 * 1024;
@@ -40,9 +41,6 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The built-in model knows a small world of shapes. An answer of its that keeps less than this
 /// share of the prompt's words is about something else.
 const MICRO_KEEPS_AT_LEAST: f64 = 0.5;
-
-/// Counts the CLIP tokens of a prompt.
-pub type TokenCounter = dyn Fn(&str) -> Result<usize>;
 
 /// A model that is loaded only when the cache has no answer.
 pub trait ModelSource {

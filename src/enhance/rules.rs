@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::TokenCounter;
 use super::score::Words;
 use super::target::Target;
+use super::tidy::TokenCounter;
 
 /// Adds what is missing, criterion by criterion, while it fits the kind's token limit; `None` when
 /// nothing is missing or nothing fits.

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::TokenCounter;
+/// Counts the CLIP tokens of a prompt.
+pub type TokenCounter = dyn Fn(&str) -> Result<usize>;
 
 /// The prompt inside an answer, cut at a phrase or sentence to `max_tokens`; `None` when there is
 /// none: an empty answer, or a refusal.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::table;
+use crate::commands::common::table;
 use crate::config::Settings;
 use crate::job::{Answering, Chat, Diffusion, Enhancing, Follow, Job, Video, Work};
 use crate::progress::Reporter;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::layout::Plan;
+use super::plan::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{Existing, folder_of, read_bounded};

@@ -13,6 +13,7 @@ use crate::media::manifest::read_manifest;
 use crate::media::video::VideoFormat;
 
 use super::earlier::Earlier;
+use super::plan::{Place, Plan};
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
 /// The extension is the job's.
@@ -40,30 +41,6 @@ struct Template {
     path: String,
     /// False where the user chose the extension.
     takes_extension: bool,
-}
-
-/// The files of one job.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// One per image, video or separate frame; none for jobs whose answer is text.
-    pub assets: Vec<Place>,
-    pub callback: Option<PathBuf>,
-    /// Nothing there is kept.
-    pub force: bool,
-}
-
-/// One file to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Place {
-    pub path: PathBuf,
-    pub existing: Existing,
-}
-
-impl Place {
-    /// Where a golden test shows how this output differs from the expected one.
-    pub fn difference(&self) -> PathBuf {
-        with_suffix(&self.path, ".difference").with_extension("png")
-    }
 }
 
 impl Layout {

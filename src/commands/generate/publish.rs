@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::earlier::{self, Earlier};
-use super::layout::Plan;
+use super::plan::Plan;
 use crate::config::CallbackFormat;
 use crate::files::{FolderLock, folder_of, make_folder, place, read_bounded, remove_if_there, sha256_hex};
 use crate::job::Job;

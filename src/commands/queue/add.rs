@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::super::common::{print, surroundings};
 use super::super::generate::gather::{Gathered, read_specs};
-use super::super::worker::trust;
-use super::super::{print, surroundings};
-use super::{Known, open, place};
+use super::super::queue_parts::{Known, open, place, trust};
 use crate::cli::QueueAdd;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Addresses, JobSpec, Request, scheme};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::super::common::{print, surroundings};
 use super::super::queue_drain::parts;
-use super::super::{print, surroundings};
-use super::{Known, open, place, split_queue, unknown};
+use super::super::queue_parts::{Known, open, place};
 use crate::cli::{Place as ModelPlace, QueueCancel, QueuePurge, QueueRetry};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
@@ -171,4 +171,47 @@ fn ended(id: &str, record: &crate::queue::Record) -> anyhow::Error {
         format!("job `{id}`: is {how}, and only jobs that wait or run are cancelled"),
     )
     .into()
+}
+
+/// Words that may begin with a queue: a folder that is there, a path, or an address.
+fn split_queue(words: &[String]) -> (Option<&str>, &[String]) {
+    let is_queue = |word: &String| {
+        word.contains("://")
+            || word.contains(std::path::MAIN_SEPARATOR)
+            || std::path::Path::new(word).is_dir()
+    };
+    match words.split_first() {
+        Some((first, ids)) if is_queue(first) => (Some(first), ids),
+        _ => (None, words),
+    }
+}
+
+fn unknown(id: &str, queue: &str) -> anyhow::Error {
+    Error::new(
+        ErrorKind::InputMissing,
+        format!("queue {queue}: there is no job `{}`", crate::config::shown(id)),
+    )
+    .hint("`ourvidz queue status` shows what is there")
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_told_from_an_id() {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_string()).collect::<Vec<_>>();
+        for (given, queue, ids) in [
+            (&["redis://h", "a"][..], Some("redis://h"), 1),
+            (&["./jobs", "a", "b"], Some("./jobs"), 2),
+            (&["src", "a"], Some("src"), 1),
+            (&["a", "src"], None, 2),
+            (&[], None, 0),
+        ] {
+            let given = words(given);
+            let (found, rest) = split_queue(&given);
+            assert_eq!((found, rest.len()), (queue, ids), "{given:?}");
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::super::surroundings;
-use super::{Known, open, place};
+use super::super::common::surroundings;
+use super::super::queue_parts::{Known, open, place};
 use crate::cli::{Place as ModelPlace, QueueDeliver};
 use crate::error::ErrorKind;
 use crate::logs;

@@ -8,8 +8,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::super::{print, surroundings, table};
-use super::{Known, open, place};
+use super::super::common::{print, surroundings, table};
+use super::super::queue_parts::{Known, open, place};
 use crate::cli::{Place as ModelPlace, QueueStatus};
 use crate::queue::{Access, QueueName, Record, Running, Snapshot};
 

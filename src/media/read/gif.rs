@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use super::bytes::{Bytes, Source};
-use super::{Probe, Video, checked};
+use super::probe::{Probe, Video, checked};
 
 const LARGEST_COMMENT_BYTES: usize = 4 << 20;
 /// The label of a graphic control extension (GIF89a, section 23): the delay is in it.

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use super::bytes::{Bytes, Source};
-use super::{Probe, Video, checked};
+use super::probe::{Probe, Video, checked};
 use crate::media::png::MANIFEST_KEY;
 
 /// The box type that XMP's specification (part 3, MPEG-4) reserves for its packet.

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use super::bytes::{Bytes, Source};
-use super::{Probe, Video, checked};
+use super::probe::{Probe, Video, checked};
 use crate::media::png::MANIFEST_KEY;
 
 const LARGEST_ELEMENT_BYTES: u64 = 64 << 20;

@@ -8,9 +8,9 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::util::color::{Range, Space};
 use ffmpeg_next::{self as ffmpeg, Codec, Dictionary, Packet, Rational};
 
-use super::muxer::Muxer;
+use super::format::{VideoFormat, VideoSettings, within};
+use super::muxer::{Muxer, rational};
 use super::yuv::{self, CB, CR};
-use super::{Fps, VideoFormat, VideoSettings, within};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::media::frames::Frame;
@@ -142,11 +142,6 @@ fn open(
         }
     }
     video.open_with(options)
-}
-
-pub fn rational(fps: Fps) -> Rational {
-    // At most 120000 and 1001.
-    Rational::new(fps.frames() as i32, fps.seconds() as i32)
 }
 
 /// The texts under the keys of the container; MP4 takes the mark in a box of its own.

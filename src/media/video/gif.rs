@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use gif::{Encoder, Repeat};
 
-use super::{Fps, within};
+use super::format::within;
+use super::fps::Fps;
 use crate::fail;
 use crate::media::frames::Frame;
 use crate::media::marks::xmp_packet;

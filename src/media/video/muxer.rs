@@ -7,8 +7,8 @@ use ffmpeg_next::codec::encoder::video;
 use ffmpeg_next::packet::Mut;
 use ffmpeg_next::{Error, Packet, Rational, ffi};
 
-use super::encoder::rational;
-use super::{VideoFormat, VideoSettings};
+use super::format::{VideoFormat, VideoSettings};
+use super::fps::Fps;
 
 /// An MP4 or WebM file with one video stream, growing in memory.
 pub struct Muxer {
@@ -156,4 +156,10 @@ fn check(code: i32) -> Result<(), Error> {
         e if e < 0 => Err(Error::from(e)),
         _ => Ok(()),
     }
+}
+
+/// A rate in FFmpeg's form.
+pub fn rational(fps: Fps) -> Rational {
+    // At most 120000 and 1001.
+    Rational::new(fps.frames() as i32, fps.seconds() as i32)
 }
