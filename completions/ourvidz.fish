@@ -117,6 +117,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l control-gue
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'Overwrite whatever is at the output path'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l skip-existing -d 'Leave out jobs whose results are there already'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l trust-paths -d 'Let a replayed file name model paths, local files and callback addresses'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l strict -d 'Fail when a replay has other weights or other pixels than the file it replays'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l keep-going -d 'Run the valid jobs even when others are invalid'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dry-run -d 'Show every resolved value and load nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l json -d 'Print one JSON object a line on stdout'

@@ -108,6 +108,7 @@ _arguments "${_arguments_options[@]}" : \
 '--force[Overwrite whatever is at the output path]' \
 '(--force)--skip-existing[Leave out jobs whose results are there already]' \
 '--trust-paths[Let a replayed file name model paths, local files and callback addresses]' \
+'--strict[Fail when a replay has other weights or other pixels than the file it replays]' \
 '--keep-going[Run the valid jobs even when others are invalid]' \
 '--dry-run[Show every resolved value and load nothing]' \
 '--json[Print one JSON object a line on stdout]' \

@@ -112,6 +112,9 @@ pub struct Generate {
     /// Let a replayed file name model paths, local files and callback addresses
     #[arg(long, requires = "from", help_heading = "Job")]
     pub trust_paths: bool,
+    /// Fail when a replay has other weights or other pixels than the file it replays
+    #[arg(long, requires = "from", help_heading = "Job")]
+    pub strict: bool,
     /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub callback: Option<String>,

@@ -96,6 +96,8 @@ mod queue_redis;
 mod queue_s3;
 /// The language model end to end.
 mod qwen;
+/// Replays tell what differs.
+mod replays;
 /// SDXL beyond text to image through the command.
 mod sdxl_jobs;
 /// Requests to SDXL: relations and refusals.

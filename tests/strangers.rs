@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::Bench;
 
 /// A picture of ours whose manifest somebody edited.
-fn forged(bench: &Bench, name: &str, edit: impl Fn(&mut Value)) {
+pub fn forged(bench: &Bench, name: &str, edit: impl Fn(&mut Value)) {
     bench
         .run(&["generate", "a ring", "-s", "1", "-o", "real.png"])
         .exits(0);

@@ -18,7 +18,7 @@ use crate::config::{CallbackFormat, Settings};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Staging, sweep};
 use crate::job::Job;
-use crate::media::manifest::{Manifest, ReferenceRecord};
+use crate::media::manifest::Manifest;
 use crate::outbox::body::{self as callback, Report, Status};
 use crate::outcome::{Failure, Outcome};
 use crate::progress::Reporter;
@@ -34,12 +34,14 @@ mod plan;
 mod post;
 mod prepare;
 mod publish;
+mod replay;
 
 use earlier::State;
 use layout::Layout;
 use post::{Ended, Post};
 use prepare::{Invalid, Prepared, Ready};
 use publish::Publisher;
+use replay::Comparison;
 
 /// Runs the command.
 ///
@@ -93,6 +95,7 @@ pub fn run(args: &Generate) -> Result<u8> {
                 stop: signals::listen()?,
                 format,
                 skip_existing: args.skip_existing,
+                strict: args.strict,
                 post,
             };
             let failures = all.run(&jobs);
@@ -163,6 +166,8 @@ struct All<'a> {
     stop: Stop,
     format: CallbackFormat,
     skip_existing: bool,
+    /// A replay must come to what it replays.
+    strict: bool,
     post: Post,
 }
 
@@ -206,6 +211,9 @@ impl All<'_> {
             self.skip(ready, body.as_ref());
             return Ok(());
         }
+        if let (true, Some(earlier), Some(model)) = (self.strict, &ready.replayed, &job.model) {
+            replay::check_model(earlier, model, &self.runner.settings.cache_dir)?;
+        }
         let publisher = self.publisher(ready);
         // A place where nothing can be written is known before any work.
         let outcome = match self.begin(&publisher, job) {
@@ -230,10 +238,10 @@ impl All<'_> {
             Some(failure) => Err(self.failure(failure)),
             None => {
                 self.tell(job, &outcome);
-                if let Some(earlier) = &ready.replayed {
-                    self.compare(earlier, &outcome);
+                match &ready.replayed {
+                    Some(earlier) => self.compare(earlier, &outcome),
+                    None => Ok(()),
                 }
-                Ok(())
             }
         }
     }
@@ -289,35 +297,20 @@ impl All<'_> {
     }
 
     /// Says where a replay differs from what it replays.
-    fn compare(&mut self, earlier: &Manifest, outcome: &Outcome) {
+    ///
+    /// # Errors
+    /// With `--strict`, as [`Comparison::into_strict`].
+    fn compare(&mut self, earlier: &Manifest, outcome: &Outcome) -> Result<()> {
         let Ok(now) = serde_json::from_value::<Manifest>(outcome.metadata["manifest"].clone()) else {
-            return;
+            return Ok(());
         };
-        let id = &outcome.job_id;
-        if now.model.hash != earlier.model.hash {
-            self.reporter.note(&format!(
-                "job {id}: these are other weights than those that made the file: {} now, {} then",
-                now.model.hash, earlier.model.hash
-            ));
+        let found = Comparison::of(earlier, &now);
+        for line in found.lines() {
+            self.reporter.note(&format!("job {}: {line}", outcome.job_id));
         }
-        for then in &earlier.weights {
-            let same = |now: &&ReferenceRecord| now.field == then.field && now.sha256 != then.sha256;
-            if let Some(now) = now.weights.iter().find(same) {
-                self.reporter.note(&format!(
-                    "job {id}: {} holds other weights than those that made the file: {} now, {} then",
-                    then.field, now.sha256, then.sha256
-                ));
-            }
-        }
-        let without_id = |manifest: &Manifest| {
-            let mut spec = manifest.spec.clone();
-            spec.as_object_mut().map(|spec| spec.remove("id"));
-            spec
-        };
-        if now.outputs != earlier.outputs && without_id(&now) == without_id(earlier) {
-            self.reporter.note(&format!(
-                "job {id}: these are other pixels than the manifest says of the file"
-            ));
+        match self.strict {
+            true => found.into_strict(),
+            false => Ok(()),
         }
     }
 

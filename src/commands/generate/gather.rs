@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::replay::locate;
 use crate::cli::Generate;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
@@ -45,7 +46,10 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
     let prompt = prompt(args, &inputs)?;
     let mut found = Vec::new();
     if let Some(path) = &args.from {
-        let (manifest, _) = read_manifest(path)?;
+        let (mut manifest, _) = read_manifest(path)?;
+        if args.trust_paths {
+            locate(&mut manifest, path);
+        }
         let mut spec = replay(path, &manifest)?;
         if args.output.as_deref().is_some_and(names_a_format) {
             // The new file's name says what it is wanted as.
