@@ -51,6 +51,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Measure stages and whole jobs, also of full-size models that nobody has downloaded
     Bench(Box<Bench>),
+    /// Print the JSON Schema of job specs, for editors and producers
+    Schema,
     /// Print a completion script for a shell
     Completions(Completions),
 }

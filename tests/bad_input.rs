@@ -122,3 +122,42 @@ fn prompts_cannot_command_the_terminal() {
     assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
 }
+
+#[test]
+fn words_of_other_programs_lead_to_ours_in_flags_and_in_files() {
+    let bench = Bench::new();
+    for (flag, ours) in [
+        ("--batch-size", "--batch-count"),
+        ("--sampler-name", "--scheduler"),
+        ("--size", "--width PX --height PX"),
+    ] {
+        bench
+            .run(&["generate", "x", flag, "4"])
+            .exits(2)
+            .says(&[flag, "hint:", ours]);
+    }
+    for (field, ours) in [
+        ("batch_size", "`num_images`"),
+        ("n_iter", "`num_images`"),
+        ("size", "`width` and `height`"),
+    ] {
+        bench.write("job.yaml", &format!("prompt: x\nconfig: {{{field}: 4}}\n"));
+        bench
+            .run(&["generate", "job.yaml"])
+            .exits(65)
+            .says(&[field, ours]);
+    }
+}
+
+#[test]
+fn the_schema_names_every_alias_with_its_range() {
+    let schema = Bench::new().run(&["schema"]).exits(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+    let config = &schema["$defs"]["job"]["properties"]["config"]["properties"];
+    assert_eq!(config["steps"]["maximum"], 150);
+    assert_eq!(config["sample_steps"], {
+        let mut alias = config["steps"].clone();
+        alias["description"] = "The same as `steps`".into();
+        alias
+    });
+}

@@ -18,10 +18,12 @@ pub mod completions;
 pub mod doctor;
 pub mod enhance;
 pub mod generate;
+mod mistakes;
 pub mod models;
 pub mod queue;
 pub mod queue_drain;
 mod queue_parts;
+pub mod schema;
 pub mod signals;
 pub mod worker;
 
@@ -63,6 +65,7 @@ fn run(command: &Command) -> Result<u8> {
         },
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(args.shell),
     }
 }
@@ -71,5 +74,8 @@ fn run(command: &Command) -> Result<u8> {
 fn parse_failure(error: &clap::Error) -> Result<u8> {
     // Nothing is left to say it with when printing fails.
     let _ = error.print();
+    if let Some(hint) = mistakes::hint(error) {
+        stderr_line(&format!("hint: {hint}"));
+    }
     Ok(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()))
 }

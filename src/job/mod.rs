@@ -5,6 +5,7 @@
 //! spec may hold, [`resolve`] the way from the one to the other.
 
 pub mod content;
+pub mod elsewhere;
 pub mod fields;
 mod inputs;
 pub mod kinds;

@@ -6,6 +6,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value as Json};
 
+use super::elsewhere::{is_size, ours};
 use super::fields::{EXPECT, FIELDS, Field, Home};
 use super::kinds;
 use super::origin::Origin;
@@ -376,7 +377,10 @@ impl Builder {
         }
         let fault = Fault::new(entry.at, format!("unknown field `{path}`"));
         let elsewhere = FIELDS.iter().flat_map(Field::names).find(|n| *n == entry.key);
-        Err(match elsewhere.or(near) {
+        if is_size(&entry.key) {
+            return Err(fault.hint("the size is given as `width` and `height`"));
+        }
+        Err(match elsewhere.or(ours(&entry.key)).or(near) {
             Some(near) if near == entry.key => {
                 fault.hint(format!("`{near}` belongs at the top level of the job"))
             }
