@@ -43,6 +43,9 @@ _ourvidz() {
             ourvidz,queue-drain)
                 cmd="ourvidz__subcmd__queue__subcmd__drain"
                 ;;
+            ourvidz,schema)
+                cmd="ourvidz__subcmd__schema"
+                ;;
             ourvidz,worker)
                 cmd="ourvidz__subcmd__worker"
                 ;;
@@ -72,6 +75,9 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__help,queue-drain)
                 cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__drain"
+                ;;
+            ourvidz__subcmd__help,schema)
+                cmd="ourvidz__subcmd__help__subcmd__schema"
                 ;;
             ourvidz__subcmd__help,worker)
                 cmd="ourvidz__subcmd__help__subcmd__worker"
@@ -176,7 +182,7 @@ _ourvidz() {
 
     case "${cmd}" in
         ourvidz)
-            opts="-h -V --help --version generate enhance queue-drain queue worker models doctor bench completions help"
+            opts="-h -V --help --version generate enhance queue-drain queue worker models doctor bench schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -668,7 +674,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help)
-            opts="generate enhance queue-drain queue worker models doctor bench completions help"
+            opts="generate enhance queue-drain queue worker models doctor bench schema completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -922,6 +928,20 @@ _ourvidz() {
         ourvidz__subcmd__help__subcmd__queue__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1382,6 +1402,20 @@ _ourvidz() {
         ourvidz__subcmd__queue__subcmd__status)
             opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__schema)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

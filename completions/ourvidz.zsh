@@ -419,6 +419,12 @@ _arguments "${_arguments_options[@]}" : \
 '*::what -- start, load, sdxl, wan, qwen, enhance, queue, or a model:_default' \
 && ret=0
 ;;
+(schema)
+_arguments "${_arguments_options[@]}" : \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '-h[Print help]' \
@@ -530,6 +536,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(schema)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -558,6 +568,7 @@ _ourvidz_commands() {
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
+'schema:Print the JSON Schema of job specs, for editors and producers' \
 'completions:Print a completion script for a shell' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
@@ -599,6 +610,7 @@ _ourvidz__subcmd__help_commands() {
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
+'schema:Print the JSON Schema of job specs, for editors and producers' \
 'completions:Print a completion script for a shell' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
@@ -704,6 +716,11 @@ _ourvidz__subcmd__help__subcmd__queue__subcmd__status_commands() {
 _ourvidz__subcmd__help__subcmd__queue-drain_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help queue-drain commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__schema_commands] )) ||
+_ourvidz__subcmd__help__subcmd__schema_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help schema commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__help__subcmd__worker_commands] )) ||
 _ourvidz__subcmd__help__subcmd__worker_commands() {
@@ -860,6 +877,11 @@ _ourvidz__subcmd__queue__subcmd__status_commands() {
 _ourvidz__subcmd__queue-drain_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz queue-drain commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__schema_commands] )) ||
+_ourvidz__subcmd__schema_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz schema commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__worker_commands] )) ||
 _ourvidz__subcmd__worker_commands() {
