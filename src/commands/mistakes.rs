@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::Cli;
 use crate::job::elsewhere;
-use crate::job::fields::{FIELDS, Field};
+use crate::job::fields::FIELDS;
 
 /// The flag that an unknown argument stands for, if another program or a spec calls it so.
 pub fn hint(error: &clap::Error) -> Option<String> {
