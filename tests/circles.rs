@@ -53,13 +53,14 @@ fn room(file: &str) -> Vec<String> {
 }
 
 fn assert_no_circle(graph: &Graph, what: &str) {
-    let inside = what
-        .strip_prefix("rooms of src/")
-        .and_then(|f| f.split('/').next());
-    let known = |file: &&str| KNOWN.contains(&inside.unwrap_or(&room(file)[0]));
+    // Between the rooms of src itself nothing is let through.
+    let is_known = |file: &str| match what.strip_prefix("rooms of src") {
+        Some(folder) => KNOWN.contains(&folder.split('/').nth(1).unwrap_or_default()),
+        None => KNOWN.contains(&room(file)[0].as_str()),
+    };
     let circles: Vec<Vec<&str>> = circles(graph)
         .into_iter()
-        .filter(|circle| !circle.iter().all(known))
+        .filter(|circle| !circle.iter().all(|file| is_known(file)))
         .collect();
     let shown: Vec<String> = circles.iter().map(|circle| circle.join(" ↔ ")).collect();
     assert!(shown.is_empty(), "circles of {what}:\n{}", shown.join("\n"));

@@ -170,6 +170,13 @@ fn fifos_and_devices_are_refused_at_once_wherever_a_file_is_named() {
         "prompt: x\nexpect: {image: /dev/zero, min_psnr: 30}\n",
     );
     bench.write("fifo.yaml", "prompt: x\nexpect: {image: fifo, min_psnr: 30}\n");
+    for link in [
+        "fifo.safetensors",
+        "folder/model_index.json",
+        "folder/config.json",
+    ] {
+        std::os::unix::fs::symlink(bench.path("fifo"), bench.path(link)).unwrap();
+    }
     let start = Instant::now();
     for (args, code) in [
         (&["generate", "fifo"][..], 66),
@@ -183,6 +190,10 @@ fn fifos_and_devices_are_refused_at_once_wherever_a_file_is_named() {
         (&["generate", "x", "-m", "fifo", "-o", "a.png"], 66),
         (&["models", "inspect", "fifo"], 66),
         (&["models", "inspect", "/dev/zero"], 66),
+        (&["generate", "x", "-m", "fifo.safetensors", "-o", "a.png"], 66),
+        (&["enhance", "--file", "fifo"], 66),
+        (&["enhance", "--file", "/dev/zero"], 66),
+        (&["enhance", "x", "--system-prompt", "fifo"], 66),
     ] {
         let ran = bench.run(args);
         assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");

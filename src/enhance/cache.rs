@@ -15,11 +15,14 @@ use sha2::{Digest, Sha256};
 use super::target::{Style, Target};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
+use crate::files::read_bounded;
 use crate::pipelines::qwen::Sampling;
 
 /// Raised when an entry's meaning changes; older entries are then never found.
 const FORMAT: u32 = 2;
 
+/// Far above what an answer or the counters fill.
+const LARGEST_ENTRY_BYTES: u64 = 16 << 20;
 const LOCK: &str = ".lock";
 const COUNTERS: &str = "counters.json";
 
@@ -120,7 +123,7 @@ impl Cache {
     pub fn get(&self, key: &Key) -> Option<Answer> {
         let name = key.digest();
         let path = self.entry_path(&name);
-        let Ok(bytes) = std::fs::read(&path) else {
+        let Ok(bytes) = read_bounded(&path, LARGEST_ENTRY_BYTES) else {
             self.count(|c| c.misses += 1);
             return None;
         };
@@ -261,7 +264,7 @@ impl Cache {
     }
 
     fn counters(&self) -> Counters {
-        std::fs::read(self.folder.join(COUNTERS))
+        read_bounded(&self.folder.join(COUNTERS), LARGEST_ENTRY_BYTES)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::score::Words;
 use super::target::{Kind, Style, Target};
 use crate::fail;
+use crate::files::read_bounded;
 
 /// Longest system message, in bytes; a larger file is a mistake.
 const LONGEST_BYTES: u64 = 16 * 1024;
@@ -96,7 +97,7 @@ pub fn read(path: &Path) -> Result<Option<String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).with_context(|| format!("reading `{}`", path.display())),
     }
-    let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let bytes = read_bounded(path, LONGEST_BYTES).context("system prompt")?;
     let Ok(text) = String::from_utf8(bytes) else {
         fail!(Config, "system prompt `{}` is not UTF-8", path.display(); "save it as UTF-8");
     };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::CallbackFormat;
 use crate::error::{hint_of, kind_of};
-use crate::files::{Existing, write_whole};
+use crate::files::{Existing, read_bounded, write_whole};
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,10 +129,13 @@ pub struct Owner {
     pub assets: Vec<String>,
 }
 
+/// Largest file that is looked into as a callback.
+const LARGEST_BODY_BYTES: u64 = 64 << 20;
+
 /// Reads job, status and files of a callback file in either format; `None` when it is none.
 pub fn owner(path: &Path) -> Option<Owner> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let body: Value = serde_json::from_str(&text).ok()?;
+    let text = read_bounded(path, LARGEST_BODY_BYTES).ok()?;
+    let body: Value = serde_json::from_slice(&text).ok()?;
     let job_id = body.get("job_id").or_else(|| body.get("jobId"))?.as_str()?;
     let status = body.get("status")?.as_str()?;
     let assets = match body.get("assets") {

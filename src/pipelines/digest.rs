@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::files::open_regular;
+use crate::files::{open_regular, read_bounded};
 use crate::weights::ModelFiles;
 
 /// Files below this size are cheaper to digest than to look up.
@@ -21,13 +21,16 @@ pub struct Digests {
     known: BTreeMap<String, String>,
 }
 
+/// Far above what digests of all models fill.
+const LARGEST_STORE_BYTES: u64 = 64 << 20;
+
 impl Digests {
     /// Reads what earlier runs left in `cache_dir`; an unreadable store only means more work.
     pub fn open(cache_dir: Option<&Path>) -> Self {
         let store = cache_dir.map(|dir| dir.join("digests.json"));
         let known = store
             .as_ref()
-            .and_then(|path| std::fs::read(path).ok())
+            .and_then(|path| read_bounded(path, LARGEST_STORE_BYTES).ok())
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         Self { store, known }

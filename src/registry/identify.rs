@@ -1,7 +1,6 @@
 //! What a file or folder is when it is not what it was taken for: told by name, not by a list of
 //! tensors that do not fit.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -12,9 +11,13 @@ use super::from_path::header;
 use super::{ModelFamily, ModelSpec, Source};
 use crate::config::shown;
 use crate::fail;
+use crate::files::{open_regular, read_bounded};
 
 /// How much of a file tells whether it is text.
 const FIRST_BYTES: u64 = 512;
+
+/// Largest configuration of a model that is looked into.
+const LARGEST_CONFIG_BYTES: u64 = 16 << 20;
 
 impl ModelSpec {
     /// Looks at what is there before anything is loaded.
@@ -35,8 +38,8 @@ impl ModelSpec {
 /// As [`ModelSpec::check_kind`], for a folder.
 pub(super) fn check_folder(folder: &Path) -> Result<()> {
     let read = |file: &str| -> Value {
-        let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        let text = read_bounded(&folder.join(file), LARGEST_CONFIG_BYTES).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
     };
     let name = shown(&folder.display().to_string());
     if let Some(method) = quantization(&read("config.json"), folder) {
@@ -85,7 +88,7 @@ fn check_file(path: &Path, family: ModelFamily) -> Result<()> {
 /// What downloads leave behind when they did not bring the file itself.
 fn text_file(path: &Path) -> Option<(&'static str, &'static str)> {
     let mut bytes = Vec::new();
-    File::open(path)
+    open_regular(path)
         .ok()?
         .take(FIRST_BYTES)
         .read_to_end(&mut bytes)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::files::{Existing, write_whole};
+use crate::files::{Existing, read_bounded, write_whole};
 use crate::memory::Need;
 
 const FILE: &str = "memory-needs.json";
@@ -29,8 +29,11 @@ pub fn write(folder: &Path, device: &str, needs: &BTreeMap<String, Need>) {
     }
 }
 
+/// Far above what all models and devices of a machine fill.
+const LARGEST_BYTES: u64 = 1 << 20;
+
 fn all(folder: &Path) -> Needs {
-    let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
+    let text = read_bounded(&folder.join(FILE), LARGEST_BYTES).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@
 //! `OtherScheduler.from_config(pipe.scheduler.config)` carries. What was chosen instead lies beside
 //! them as typed values, so that a file's word and a user's word stay apart.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::curves::Curve;
@@ -67,10 +67,11 @@ impl SchedulerConfig {
     /// Reads a file.
     ///
     /// # Errors
-    /// `Io` if it cannot be read, otherwise as [`Self::from_json`].
+    /// `InputMissing` when it is not there or no regular file, `BadInput` over a mebibyte, otherwise as [`Self::from_json`].
     pub fn from_file(path: &std::path::Path) -> Result<Self> {
+        const LARGEST_CONFIG_BYTES: u64 = 1 << 20;
         let origin = path.display().to_string();
-        let json = std::fs::read(path).with_context(|| format!("reading {origin}"))?;
+        let json = crate::files::read_bounded(path, LARGEST_CONFIG_BYTES)?;
         Self::from_json(&origin, &json)
     }
 

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::cli::Enhance;
 use crate::config::shown;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, kind_of};
 use crate::fail;
+use crate::files::open_regular;
 
 /// Largest input of many prompts.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
@@ -62,9 +63,8 @@ fn from_file(path: &Path) -> Result<Vec<String>> {
     if path.is_dir() {
         fail!(InputMissing, "{name} is a folder"; "name a text file with one prompt a line");
     }
-    let file = std::fs::File::open(path).map_err(|e| {
-        Error::new(ErrorKind::InputMissing, format!("{name}: cannot be read ({e})"))
-            .hint("name an existing text file with one prompt a line")
+    let file = open_regular(path).map_err(|e| {
+        Error::new(kind_of(&e), e.to_string()).hint("name an existing text file with one prompt a line")
     })?;
     let bytes = bounded(file).with_context(|| name.clone())?;
     lines(&bytes, &name)

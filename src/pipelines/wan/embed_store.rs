@@ -9,10 +9,13 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::files::read_bounded;
 use crate::pipelines::digest::Digests;
 
 /// All entries together; the least recently used go first. One text takes 16 KB a token.
 const MAX_BYTES: u64 = 256 << 20;
+/// Above what one prompt fills.
+const LARGEST_ENTRY_BYTES: u64 = MAX_BYTES;
 const EMBEDS: &str = "embeds";
 
 /// Embeddings by the digest of everything that decides them. Nobody can read a prompt from it.
@@ -37,7 +40,7 @@ impl EmbedStore {
     /// → `[1, tokens, width]`, f32
     pub fn get(&self, text: &str, tokens: usize, width: usize, device: &Device) -> Option<Tensor<3>> {
         let path = self.path(text);
-        let bytes = fs::read(&path).ok()?;
+        let bytes = read_bounded(&path, LARGEST_ENTRY_BYTES).ok()?;
         let file = SafeTensors::deserialize(&bytes).ok()?;
         let view = file.tensor(EMBEDS).ok()?;
         if view.dtype() != Dtype::F32 || view.shape() != [tokens, width] {
