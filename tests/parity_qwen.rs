@@ -118,7 +118,12 @@ fn a_configuration_that_is_not_computed_here_is_refused() {
     };
     refuse(&|c| c["num_key_value_heads"] = 4.into(), "key-value heads");
     refuse(&|c| c["hidden_act"] = "relu".into(), "hidden_act");
-    refuse(&|c| c["use_sliding_window"] = true.into(), "use_sliding_window");
+    let window = |c: &mut serde_json::Value| {
+        c["use_sliding_window"] = true.into();
+        c["sliding_window"] = 4.into();
+        c["max_window_layers"] = 0.into();
+    };
+    refuse(&window, "use_sliding_window");
     refuse(
         &|c| c["rope_parameters"] = serde_json::json!({"rope_type": "yarn"}),
         "rope scaling `yarn`",

@@ -27,6 +27,9 @@ const TRY_TIME: Duration = Duration::from_secs(15);
 /// Tries at the same time.
 const AT_ONCE: usize = 16;
 
+/// How long a try may take to write down an answer that is here, when delivery is broken off.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// The longest sleep between two looks into an outbox that somebody else may fill.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -94,7 +97,8 @@ impl Deliverer {
                 Ok(Some(ended)) => tally.take(ended?),
                 Ok(None) => return Ok(tally),
                 Err(_) => {
-                    self.break_off(tries).await?;
+                    let ended = self.break_off(tries).await?;
+                    ended.into_iter().for_each(|tried| tally.take(tried));
                     return Ok(tally);
                 }
             }
@@ -118,7 +122,8 @@ impl Deliverer {
                 () = sleep_until(next_look) => {}
             }
         }
-        self.break_off(tries).await
+        self.break_off(tries).await?.iter().for_each(told);
+        Ok(())
     }
 
     /// When something falls due that nobody tells us of.
@@ -144,12 +149,19 @@ impl Deliverer {
         Ok(())
     }
 
-    async fn break_off(&self, mut tries: Tries) -> Result<()> {
+    /// Ends what is under way. A try whose answer is here already ends by itself and is given back: it may
+    /// have emptied the outbox, which is what ended us.
+    async fn break_off(&self, mut tries: Tries) -> Result<Vec<Tried>> {
+        let until = Instant::now() + LAST_WORDS;
+        let mut last = Vec::new();
+        while let Ok(Some(ended)) = timeout_at(until, tries.next()).await {
+            last.push(ended?);
+        }
         tries.tasks.shutdown().await;
         for id in &tries.under_way {
             self.outbox.release(id).await?;
         }
-        Ok(())
+        Ok(last)
     }
 
     /// One try, and what it means for the outbox.

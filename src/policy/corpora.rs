@@ -83,7 +83,8 @@ fn carriers_of_evasions_are_harmless_by_themselves() {
     }
 }
 
-/// As long as a text can be, and whatever is in it: a fraction of what a step of any model takes.
+/// As long as a text can be, and whatever is in it: the printed times are a fraction of what a step of any
+/// model takes.
 #[test]
 fn long_texts_are_judged_quickly() {
     let judge = Judge::new(ContentMode::Sfw, &[]);
@@ -116,7 +117,7 @@ fn long_texts_are_judged_quickly() {
         });
         let best = times.min().expect("three");
         println!("64 KiB of {name}: {:.1} ms", best.as_secs_f64() * 1e3);
-        // The bound leaves room for a machine that builds and tests beside this.
-        assert!(best < Duration::from_millis(250), "{name}: {best:?}");
+        // No measurement: what grows with the square of a text takes minutes, also on an idle machine.
+        assert!(best < Duration::from_secs(5), "{name}: {best:?}");
     }
 }

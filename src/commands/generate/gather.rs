@@ -87,7 +87,9 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         let before = gathered.replayed.is_some().then(|| gathered.spec.clone());
         lay_over(args, prompt.as_deref(), &mut gathered.spec)?;
         if let Some(before) = before {
-            gathered.strange = Some(Box::new(unreplaced(&before, &gathered.spec)?));
+            let mut flags = JobSpec::default();
+            lay_over(args, prompt.as_deref(), &mut flags)?;
+            gathered.strange = Some(Box::new(unreplaced(&before, &flags)?));
         }
     }
     Ok(found)
@@ -119,13 +121,15 @@ fn replay(path: &Path, manifest: &Manifest) -> Result<JobSpec> {
 }
 
 /// `before` without what flags have replaced.
-fn unreplaced(before: &JobSpec, now: &JobSpec) -> Result<JobSpec> {
-    let (mut left, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
-    if let (Some(options), Some(now)) = (left["config"].as_object_mut(), now["config"].as_object()) {
-        options.retain(|name, value| now.get(name) == Some(value));
+fn unreplaced(before: &JobSpec, flags: &JobSpec) -> Result<JobSpec> {
+    let (mut left, flags) = (serde_json::to_value(before)?, serde_json::to_value(flags)?);
+    let untouched = serde_json::to_value(JobSpec::default())?;
+    let given = |name: &str| flags.get(name) != untouched.get(name);
+    if let Some(options) = left["config"].as_object_mut() {
+        options.retain(|name, _| flags["config"].get(name) == untouched["config"].get(name));
     }
-    if let (Some(fields), Some(now)) = (left.as_object_mut(), now.as_object()) {
-        fields.retain(|name, value| name == "config" || now.get(name) == Some(value));
+    if let Some(fields) = left.as_object_mut() {
+        fields.retain(|name, _| name == "config" || !given(name));
     }
     Ok(serde_json::from_value(left)?)
 }
