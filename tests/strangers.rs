@@ -170,6 +170,7 @@ fn fifos_and_devices_are_refused_at_once_wherever_a_file_is_named() {
         "prompt: x\nexpect: {image: /dev/zero, min_psnr: 30}\n",
     );
     bench.write("fifo.yaml", "prompt: x\nexpect: {image: fifo, min_psnr: 30}\n");
+    std::fs::create_dir(bench.path("folder")).unwrap();
     for link in [
         "fifo.safetensors",
         "folder/model_index.json",
@@ -191,6 +192,7 @@ fn fifos_and_devices_are_refused_at_once_wherever_a_file_is_named() {
         (&["models", "inspect", "fifo"], 66),
         (&["models", "inspect", "/dev/zero"], 66),
         (&["generate", "x", "-m", "fifo.safetensors", "-o", "a.png"], 66),
+        (&["generate", "x", "-m", "folder/", "-o", "a.png"], 66),
         (&["enhance", "--file", "fifo"], 66),
         (&["enhance", "--file", "/dev/zero"], 66),
         (&["enhance", "x", "--system-prompt", "fifo"], 66),
