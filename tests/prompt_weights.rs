@@ -64,13 +64,8 @@ impl Encoders {
 
     fn encode(&self, syntax: PromptSyntax, prompt: &str, truncate: bool) -> [Encoded; 2] {
         [0, 1].map(|i| {
-            let encoder = TextEncoder {
-                tokenizer: &self.tokenizers[i],
-                model: &self.models[i],
-                clip_skip: 0,
-                device: &Device::flex(),
-                dtype: DType::F32,
-            };
+            let (parts, device) = ((&self.tokenizers[i], &self.models[i]), Device::flex());
+            let encoder = TextEncoder::new(parts, 0, &device, DType::F32);
             encoder.encode(syntax, prompt, truncate).unwrap()
         })
     }

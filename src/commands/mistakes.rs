@@ -1,38 +1,62 @@
 //! A flag that we do not have: which of ours is meant, by the words that spec fields go by.
 
-use clap::CommandFactory;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
+use clap::{Command, CommandFactory};
 
 use crate::cli::Cli;
+use crate::error::{Error, ErrorKind};
 use crate::job::elsewhere;
 use crate::job::fields::FIELDS;
 
-/// The flag that an unknown argument stands for, if another program or a spec calls it so.
-pub fn hint(error: &clap::Error) -> Option<String> {
-    if error.kind() != ErrorKind::UnknownArgument {
+/// The error for an unknown flag that another program or a spec calls so, with ours named; `None` for
+/// words of nobody, which clap explains.
+///
+/// # Errors
+/// It is one: `Usage`.
+pub fn explained(error: &clap::Error, args: &[OsString]) -> Option<Error> {
+    if error.kind() != ClapKind::UnknownArgument {
         return None;
     }
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let word = given.split('=').next()?.strip_prefix("--")?.replace('-', "_");
-    if elsewhere::is_size(&word) {
-        return Some("the size is given as --width PX --height PX".into());
-    }
-    flag_of(&word).map(|flag| format!("here it is {flag}"))
+    let given = given.split(['=', ' ']).next()?;
+    let ours = flags_for(&given.strip_prefix("--")?.replace('-', "_"), &meant(args))?;
+    Some(
+        Error::new(ErrorKind::Usage, format!("there is no flag `{given}`"))
+            .hint(format!("here it is {ours}")),
+    )
 }
 
-/// The flag of `generate` whose spec field goes by `word`.
-fn flag_of(word: &str) -> Option<String> {
+/// The command that a command line is for, as far as it names one.
+fn meant(args: &[OsString]) -> Command {
+    let mut command = Cli::command();
+    for word in args.iter().skip(1) {
+        match word.to_str().and_then(|word| command.find_subcommand(word)) {
+            Some(inner) => command = inner.clone(),
+            None => break,
+        }
+    }
+    command
+}
+
+/// The flags of `command` that stand for `word`.
+fn flags_for(word: &str, command: &Command) -> Option<String> {
+    let flag = |field: &str| {
+        let mut flags = command.get_arguments();
+        let flag = flags.find(|argument| argument.get_id() == field)?;
+        Some(format!("--{}", flag.get_long()?))
+    };
+    if elsewhere::is_size(word) {
+        return Some(format!("{} PX {} PX", flag("width")?, flag("height")?));
+    }
     let field = FIELDS
         .iter()
         .find(|field| field.names().any(|name| name == word))
-        .map(|field| field.name)
-        .or_else(|| elsewhere::ours(word))?;
-    let command = Cli::command();
-    let mut flags = command.find_subcommand("generate")?.get_arguments();
-    let flag = flags.find(|argument| argument.get_id() == field)?;
-    Some(format!("--{}", flag.get_long()?))
+        .map(|field| field.name);
+    flag(field.or_else(|| elsewhere::ours(word))?)
 }
 
 #[cfg(test)]
@@ -40,9 +64,10 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    fn hint_of(flag: &str) -> Option<String> {
-        let error = Cli::try_parse_from(["ourvidz", "generate", "x", flag, "4"]).expect_err(flag);
-        hint(&error)
+    fn hint_of(command: &str, flag: &str) -> Option<String> {
+        let args = ["ourvidz", command, "x", flag, "4"].map(OsString::from);
+        let error = Cli::try_parse_from(&args).expect_err(flag);
+        explained(&error, &args)?.hint
     }
 
     #[test]
@@ -59,13 +84,22 @@ mod tests {
             ("--mask-image", "--mask"),
             ("--size=832x480", "--width PX --height PX"),
         ] {
-            let hint = hint_of(theirs).unwrap_or_else(|| panic!("{theirs}: no hint"));
-            assert!(hint.ends_with(ours), "{theirs}: {hint}");
+            assert_eq!(
+                hint_of("generate", theirs),
+                Some(format!("here it is {ours}")),
+                "{theirs}"
+            );
         }
     }
 
     #[test]
     fn a_word_of_nobody_has_no_hint() {
-        assert_eq!(hint_of("--zebra"), None);
+        assert_eq!(hint_of("generate", "--zebra"), None);
+    }
+
+    #[test]
+    fn only_flags_of_the_command_in_use_are_named() {
+        assert_eq!(hint_of("enhance", "--sampler-name"), None);
+        assert_eq!(hint_of("enhance", "--ckpt"), Some("here it is --model".into()));
     }
 }

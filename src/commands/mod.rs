@@ -32,9 +32,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     panics::install_hook();
     signals::outlive_file_size_limit();
     let args = args.into_iter().collect::<Vec<_>>();
-    let outcome = catch_unwind(AssertUnwindSafe(|| match Cli::try_parse_from(args) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match Cli::try_parse_from(&args) {
         Ok(cli) => run(&cli.command),
-        Err(error) => parse_failure(&error),
+        Err(error) => parse_failure(&error, &args),
     }))
     .unwrap_or_else(|_| Err(panics::error().into()));
     match outcome {
@@ -71,11 +71,11 @@ fn run(command: &Command) -> Result<u8> {
 }
 
 /// Help and version are data; the rest is the user's mistake.
-fn parse_failure(error: &clap::Error) -> Result<u8> {
+fn parse_failure(error: &clap::Error, args: &[OsString]) -> Result<u8> {
+    if let Some(explained) = mistakes::explained(error, args) {
+        return Err(explained.into());
+    }
     // Nothing is left to say it with when printing fails.
     let _ = error.print();
-    if let Some(hint) = mistakes::hint(error) {
-        stderr_line(&format!("hint: {hint}"));
-    }
     Ok(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()))
 }

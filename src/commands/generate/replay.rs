@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::files::folder_of;
+use crate::job::JobSpec;
 use crate::media::manifest::{Manifest, ReferenceRecord};
 use crate::pipelines::model_hash;
 use crate::registry::ModelSpec;
@@ -23,39 +24,38 @@ pub fn locate(manifest: &mut Manifest, file: &Path) {
     let Ok(folder) = folder_of(file).canonicalize() else {
         return;
     };
-    let find = |path: &mut Value| {
-        let Some(name) = path.as_str().filter(|name| is_relative_path(name)) else {
+    // What is no spec is refused where it is parsed.
+    let Ok(mut spec) = serde_json::from_value::<JobSpec>(manifest.spec.clone()) else {
+        return;
+    };
+    let find = |path: &mut String| {
+        if !leads_nowhere(path) {
             return;
-        };
+        }
         let folders = folder.ancestors().take(FOLDERS_ABOVE + 1);
-        if let Some(there) = folders.map(|f| f.join(name)).find(|there| there.exists()) {
-            *path = there.display().to_string().into();
+        if let Some(there) = folders.map(|f| f.join(&*path)).find(|there| there.exists()) {
+            *path = there.display().to_string();
         }
     };
-    if let Some(model) = manifest.spec.get_mut("model") {
-        find(model);
-    }
-    if let Some(config) = manifest.spec.get_mut("config").and_then(Value::as_object_mut) {
-        let files = config.iter_mut().filter(|(field, _)| !field.contains("prompt"));
-        files.for_each(|(_, value)| each_text(value, &find));
+    spec.model.iter_mut().for_each(find);
+    spec.config
+        .pictures_mut()
+        .into_iter()
+        .for_each(|(_, path)| find(path));
+    spec.config
+        .weights_mut()
+        .into_iter()
+        .for_each(|(_, path)| find(path));
+    if let Ok(located) = serde_json::to_value(spec) {
+        manifest.spec = located;
     }
 }
 
-/// Whether a text can be a file's name that leads nowhere from here.
-fn is_relative_path(text: &str) -> bool {
+/// Whether a text is a relative path that leads nowhere from here; names of models and addresses are none.
+fn leads_nowhere(text: &str) -> bool {
     let path = Path::new(text);
-    let looks = text.contains(['/', '\\']) || path.extension().is_some();
-    looks && path.is_relative() && !text.contains(':') && !path.exists()
-}
-
-/// Options hold lists of tables at most.
-fn each_text(value: &mut Value, change: &impl Fn(&mut Value)) {
-    match value {
-        Value::String(_) => change(value),
-        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| each_text(field, change)),
-        _ => {}
-    }
+    let is_path = text.contains(['/', '\\']) || path.extension().is_some();
+    is_path && path.is_relative() && !text.contains(':') && !path.exists()
 }
 
 /// What `--strict` asks before any work.

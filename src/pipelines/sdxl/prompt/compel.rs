@@ -26,7 +26,7 @@ pub(super) fn encode(encoder: &TextEncoder, prompt: &str, truncate: bool) -> Res
         states.push(if part.weight == 1.0 {
             encoded
         } else {
-            let empty = filled(encoder.empty()?, encoder, encoded.dims()[1])?;
+            let empty = filled(encoder.empty(), encoder, encoded.dims()[1]);
             empty.clone() + (encoded - empty) * part.weight
         });
         chunks.extend(of_part);
@@ -61,7 +61,7 @@ fn blend(
     let total = if normalize { weights.iter().sum() } else { 1.0 };
     let mut sum: Option<Tensor<3>> = None;
     for ((states, _), weight) in encoded.iter().zip(weights) {
-        let term = filled(states.clone(), encoder, longest.unwrap_or(0))? * (weight / total);
+        let term = filled(states.clone(), encoder, longest.unwrap_or(0)) * (weight / total);
         sum = Some(match sum {
             Some(sum) => sum + term,
             None => term,
@@ -74,22 +74,22 @@ fn blend(
 }
 
 /// States with those of empty prompts behind them, up to `length` tokens.
-fn filled(states: Tensor<3>, encoder: &TextEncoder, length: usize) -> Result<Tensor<3>> {
+fn filled(states: Tensor<3>, encoder: &TextEncoder, length: usize) -> Tensor<3> {
     let mut parts = vec![states];
     let mut have = parts[0].dims()[1];
     while have < length {
-        let empty = encoder.empty()?;
+        let empty = encoder.empty();
         have += empty.dims()[1];
         parts.push(empty);
     }
-    Ok(Tensor::cat(parts, 1))
+    Tensor::cat(parts, 1)
 }
 
 /// One prompt's states: `[1, chunks · length, hidden]`.
 fn weighted(encoder: &TextEncoder, pieces: &[Piece], truncate: bool) -> Result<(Tensor<3>, Vec<Chunk>)> {
     let (chunks, spans) = cut(encoder, pieces, truncate)?;
     let length = encoder.tokenizer.max_length();
-    let base = masked(encoder, &chunks, None)?;
+    let base = masked(encoder, &chunks, None);
     let (mut sum, mut total) = (base, 1.0);
     for (piece, span) in pieces.iter().zip(spans) {
         let (true, Some((first, last))) = (piece.weight < 1.0, span) else {
@@ -105,7 +105,7 @@ fn weighted(encoder: &TextEncoder, pieces: &[Piece], truncate: bool) -> Result<(
             }
         }
         let seen: Vec<Vec<bool>> = seen.chunks(length).map(<[bool]>::to_vec).collect();
-        let without = masked(encoder, &chunks, Some(&seen))?;
+        let without = masked(encoder, &chunks, Some(&seen));
         // 0 at a weight of 1, 1 at one half, without bound towards 0.
         let share = ((1.0 - piece.weight.max(1e-5)) * std::f64::consts::FRAC_PI_2).tan();
         sum = sum + without * share;
@@ -115,7 +115,7 @@ fn weighted(encoder: &TextEncoder, pieces: &[Piece], truncate: bool) -> Result<(
 }
 
 /// All chunks encoded, weights applied, nothing looking where `seen` is false.
-fn masked(encoder: &TextEncoder, chunks: &[Chunk], seen: Option<&[Vec<bool>]>) -> Result<Tensor<3>> {
+fn masked(encoder: &TextEncoder, chunks: &[Chunk], seen: Option<&[Vec<bool>]>) -> Tensor<3> {
     let ids: Vec<Vec<u32>> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
     let (skip, device, dtype) = (encoder.clip_skip, encoder.device, encoder.dtype);
     let output = encoder.model.forward_masked(&ids, seen, skip, device, dtype);
@@ -124,10 +124,10 @@ fn masked(encoder: &TextEncoder, chunks: &[Chunk], seen: Option<&[Vec<bool>]>) -
         let states = output.penultimate.clone().narrow(0, i, 1);
         rows.push(match chunk.is_plain() {
             true => states,
-            false => away_from(encoder.empty()?, states, encoder.weights(&chunk.weights)),
+            false => away_from(encoder.empty(), states, encoder.weights(&chunk.weights)),
         });
     }
-    Ok(Tensor::cat(rows, 1))
+    Tensor::cat(rows, 1)
 }
 
 /// First and last position of each piece among all chunks' tokens; `None` for one without tokens.

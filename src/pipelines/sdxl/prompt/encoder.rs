@@ -1,5 +1,7 @@
 //! Chunks to hidden states, with the arithmetic that each notation gives to weights.
 
+use std::cell::OnceCell;
+
 use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -10,7 +12,6 @@ use crate::prompts::PromptSyntax;
 use crate::tokenizers::clip::ClipTokenizer;
 
 /// A text encoder with its tokenizer, and how it is read.
-#[derive(Clone, Copy)]
 pub struct TextEncoder<'a> {
     pub tokenizer: &'a ClipTokenizer,
     pub model: &'a ClipTextModel,
@@ -18,6 +19,8 @@ pub struct TextEncoder<'a> {
     pub clip_skip: usize,
     pub device: &'a Device,
     pub dtype: DType,
+    /// See [`Self::empty`].
+    empty: OnceCell<Tensor<3>>,
 }
 
 /// A text as one encoder sees it.
@@ -30,7 +33,23 @@ pub struct Encoded {
     pub chunks: Vec<Chunk>,
 }
 
-impl TextEncoder<'_> {
+impl<'a> TextEncoder<'a> {
+    pub fn new(
+        (tokenizer, model): (&'a ClipTokenizer, &'a ClipTextModel),
+        clip_skip: usize,
+        device: &'a Device,
+        dtype: DType,
+    ) -> Self {
+        Self {
+            tokenizer,
+            model,
+            clip_skip,
+            device,
+            dtype,
+            empty: OnceCell::new(),
+        }
+    }
+
     /// Encodes a prompt. With `truncate` only its first 75 tokens count.
     ///
     /// # Errors
@@ -48,12 +67,7 @@ impl TextEncoder<'_> {
             }
             PromptSyntax::Comfy => {
                 let chunks = chunks::comfy(self.tokenizer, prompt, truncate)?;
-                let plain = chunks.iter().all(Chunk::is_plain);
-                let empty = (!plain).then(|| self.empty()).transpose()?;
-                self.weighed(chunks, |states, weights| match &empty {
-                    Some(empty) => away_from(empty.clone(), states, weights),
-                    None => states,
-                })
+                self.weighed(chunks, |states, weights| away_from(self.empty(), states, weights))
             }
         }
     }
@@ -80,11 +94,15 @@ impl TextEncoder<'_> {
         })
     }
 
-    /// The states of an empty prompt: `[1, length, hidden]`.
-    pub fn empty(&self) -> Result<Tensor<3>> {
-        let ids = vec![self.tokenizer.chunk(&[])];
-        let output = self.model.forward(&ids, self.clip_skip, self.device, self.dtype);
-        Ok(output.penultimate)
+    /// The states of an empty prompt, encoded when first asked for: `[1, length, hidden]`. Weighing and
+    /// filling up ask often.
+    pub fn empty(&self) -> Tensor<3> {
+        let encoded = || {
+            let ids = vec![self.tokenizer.chunk(&[])];
+            let output = self.model.forward(&ids, self.clip_skip, self.device, self.dtype);
+            output.penultimate
+        };
+        self.empty.get_or_init(encoded).clone()
     }
 
     /// `[1, weights, 1]`, f32.

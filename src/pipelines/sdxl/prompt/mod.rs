@@ -9,7 +9,6 @@ use burn::tensor::{DType, Device, Tensor};
 use crate::fail;
 use crate::models::clip::ClipTextModel;
 use crate::pipelines::ImageRequest;
-use crate::prompts::PromptSyntax;
 use crate::tokenizers::clip::ClipTokenizer;
 
 pub mod chunks;
@@ -117,13 +116,7 @@ fn encoders<'a>(
         .first
         .into_iter()
         .chain([models.second])
-        .map(|(tokenizer, model)| TextEncoder {
-            tokenizer,
-            model,
-            clip_skip,
-            device,
-            dtype,
-        })
+        .map(|parts| TextEncoder::new(parts, clip_skip, device, dtype))
         .collect()
 }
 
@@ -175,7 +168,7 @@ impl Branch<'_> {
             let mut parts = vec![encoded.states];
             let missing = length - parts[0].dims()[1];
             if missing > 0 {
-                let empty = encoder.encode(PromptSyntax::Plain, "", false)?.states;
+                let empty = encoder.empty();
                 parts.extend(vec![empty.clone(); missing / empty.dims()[1]]);
             }
             states.push(Tensor::cat(parts, 1));
