@@ -196,7 +196,7 @@ fn full_size_lora(unet: &Manifest) -> Manifest {
 
 #[test]
 #[ignore = "measures: 5 GB of sparse files, minutes"]
-fn merging_at_full_size_takes_less_than_loading() {
+fn merging_at_full_size_beside_loading() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, lora) = (
         folder.path().join("unet.safetensors"),
