@@ -15,6 +15,10 @@ mod queue;
 pub mod secret;
 mod storage;
 mod toml_file;
+mod values;
+
+pub use values::{ContentMode, dtype_name, nearest, shown};
+use values::{content_mode, device_name, in_variable, not_among, on_or_off};
 
 pub use callback::{CallbackFormat, CallbackSettings};
 pub use duration::duration;
@@ -24,16 +28,7 @@ pub use secret::Secret;
 pub use storage::StorageSettings;
 pub use toml_file::{Section, TomlFile};
 
-use crate::error::{Error, ErrorKind};
 use crate::fail;
-
-/// Whether sexual content between adults may be generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ContentMode {
-    #[default]
-    Sfw,
-    Adult,
-}
 
 /// Everything that does not change from job to job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,74 +251,6 @@ fn read_small(file: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(file)
 }
 
-fn content_mode(value: &str) -> Result<ContentMode> {
-    match value {
-        "sfw" => Ok(ContentMode::Sfw),
-        "adult" => Ok(ContentMode::Adult),
-        other => Err(not_among("content_mode", other, &["sfw", "adult"])),
-    }
-}
-
-fn on_or_off(value: &str) -> Result<bool> {
-    match value {
-        "1" | "true" => Ok(true),
-        "0" | "false" => Ok(false),
-        other => Err(not_among("the switch", other, &["true", "false", "1", "0"])),
-    }
-}
-
-fn device_name(value: &str) -> Result<String> {
-    let index = value.strip_prefix("cuda:");
-    let known = ["auto", "cpu", "cuda"].contains(&value)
-        || index.is_some_and(|i| !i.is_empty() && i.len() < 4 && i.bytes().all(|b| b.is_ascii_digit()));
-    if !known {
-        return Err(not_among("device", value, &["auto", "cpu", "cuda", "cuda:1"]));
-    }
-    Ok(value.into())
-}
-
-/// Our name of a number format, whichever of the usual spellings is given.
-///
-/// # Errors
-/// `Config` for any other name.
-pub fn dtype_name(value: &str) -> Result<String> {
-    let name = match value {
-        "f32" | "fp32" | "float32" => "f32",
-        "f16" | "fp16" | "float16" | "half" => "f16",
-        "bf16" | "bfloat16" => "bf16",
-        other => return Err(not_among("dtype", other, &["f32", "f16", "bf16"])),
-    };
-    Ok(name.into())
-}
-
-fn in_variable<T>(variable: &str, result: Result<T>) -> Result<T> {
-    result.map_err(|e| Error::new(ErrorKind::Config, format!("{variable}: {e}")).into())
-}
-
-fn not_among(what: &str, value: &str, allowed: &[&str]) -> anyhow::Error {
-    let message = format!("{what} is `{}`; allowed are {}", shown(value), allowed.join(", "));
-    Error::new(ErrorKind::Config, message).into()
-}
-
-/// A value fit for a message: control and direction marks escaped, cut at 60 characters.
-pub fn shown(value: &str) -> String {
-    let mut text: String = value.chars().take(60).flat_map(escaped).collect();
-    if value.chars().count() > 60 {
-        text.push('…');
-    }
-    text
-}
-
-fn escaped(c: char) -> Vec<char> {
-    let hidden =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if c.is_control() || hidden {
-        c.escape_default().collect()
-    } else {
-        vec![c]
-    }
-}
-
 /// A path as people write it: `~` is the home folder.
 pub fn at_home(path: &str) -> PathBuf {
     match (path.strip_prefix('~'), directories::BaseDirs::new()) {
@@ -331,17 +258,6 @@ pub fn at_home(path: &str) -> PathBuf {
         (Some(rest), Some(user)) if rest.starts_with(['/', '\\']) => user.home_dir().join(&rest[1..]),
         _ => path.into(),
     }
-}
-
-/// The known name that was probably meant.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name: String = name.chars().take(64).collect();
-    known
-        .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(&name, k), k))
-        .filter(|(distance, k)| *distance <= 2.max(k.len() / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, k)| k)
 }
 
 #[cfg(test)]

@@ -8,24 +8,23 @@
 //! [`crate::job::parse()`] makes specs of bytes, [`Runner::settle`] a job of a spec, and
 //! [`Runner::run`] its files in a folder, with an [`Outcome`] that says what became of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::config::{Settings, shown};
-use crate::error::{Error, ErrorKind, kind_of};
+use crate::error::{ErrorKind, kind_of};
 use crate::events::{Event, Events};
 use crate::job::spec_parts::Tiling;
-use crate::job::{Format, Job, Work};
-use crate::media::manifest::Manifest;
+use crate::job::{Job, Work};
 use crate::memory::{Release, Rescue};
-use crate::outcome::{Asset, Failure, Outcome, Status};
-use crate::registry::{ModelSpec, Registry, Source};
+use crate::outcome::{Failure, Outcome, Status};
+use crate::registry::Registry;
 use crate::stop::Stop;
 
 pub mod admin;
@@ -40,67 +39,17 @@ pub mod metadata;
 mod needs;
 pub mod panics;
 mod progress;
+mod run;
 mod settle;
 mod standing;
 mod store;
 mod video;
 
+use run::{Finished, Run, Strain};
+pub use run::{Runner, notes, output_name};
+
 use loader::{Loader, TokenCounters};
 use progress::Progress;
-
-/// Runs jobs one after the other and keeps models loaded between them.
-pub struct Runner {
-    pub settings: Arc<Settings>,
-    /// Learns the native size of models that only their files know.
-    pub registry: Registry,
-    /// Whether a small picture lies beside each asset.
-    pub thumbnails: bool,
-    /// Depths and counts of the queue that the running job came from.
-    pub queues: Option<Value>,
-    loader: Loader,
-    counters: TokenCounters,
-}
-
-/// What a finished job leaves behind.
-#[derive(Default)]
-struct Finished {
-    /// `None` for work that leaves no media.
-    manifest: Option<Manifest>,
-    assets: Vec<Asset>,
-    timings: BTreeMap<&'static str, Duration>,
-    /// What people read on stdout, where the result is no file.
-    answer: Option<String>,
-    /// What this kind of work adds to the metadata.
-    metadata: Map<String, Value>,
-}
-
-/// What a job does without, once the device has run out of memory.
-#[derive(Debug, Default)]
-struct Strain {
-    vae_tiling: bool,
-    /// The most images computed together.
-    batch: Option<usize>,
-    notes: Vec<String>,
-}
-
-/// One run of a job.
-struct Run<'a> {
-    job: &'a Job,
-    /// Where its files are written.
-    folder: &'a Path,
-    thumbnails: bool,
-    progress: Progress<'a>,
-    strain: Strain,
-}
-
-impl<'a> Run<'a> {
-    /// # Errors
-    /// `Internal` for the types that use no model, which do not ask.
-    fn model(&self) -> Result<&'a ModelSpec> {
-        let missing = || Error::new(ErrorKind::Internal, "a job that computes has no model");
-        Ok(self.job.model.as_ref().ok_or_else(missing)?)
-    }
-}
 
 impl Runner {
     /// No device is opened and nothing loaded before the first job runs.
@@ -261,25 +210,6 @@ pub fn failed(job: &Job, error: &anyhow::Error, time: Duration) -> Outcome {
     }
 }
 
-/// The name of an output in its job's folder: its index, and the ending of its format.
-pub fn output_name(index: usize, format: Format) -> String {
-    format!("{index}.{}", format.extension())
-}
-
-/// What the user should know about a job before it runs.
-pub fn notes(job: &Job) -> Vec<String> {
-    let mut notes = job.notes.clone();
-    if let Some(model) = &job.model
-        && model.source == Source::Embedded
-    {
-        notes.push(format!(
-            "uses the built-in model `{}`, which is very small and knows only simple shapes",
-            model.name
-        ));
-    }
-    notes
-}
-
 /// The job in one line; its prompt only where the operator wants prompts in logs.
 fn summary(job: &Job, with_prompt: bool) -> String {
     let mut parts = vec![job.type_name.clone()];
@@ -340,12 +270,15 @@ pub fn exit_code(jobs: usize, failures: &[ErrorKind]) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::error::Error;
     use crate::job::kinds::KINDS;
-    use crate::job::{Diffusion, Images, JobSpec};
+    use crate::job::{Diffusion, Format, Images, JobSpec};
     use crate::media::frames::Frame;
     use crate::pipelines::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
-    use crate::registry::ModelFamily;
+    use crate::registry::{ModelFamily, ModelSpec, Source};
     use loader::{Ability, Loaded, Pipeline};
 
     /// Answers every request with a flat colour, or with a panic; above this many images at once

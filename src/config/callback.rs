@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use url::Url;
 
-use super::{Section, in_variable, not_among, shown};
+use super::values::{in_variable, not_among, shown};
+
+use super::Section;
 use crate::config::secret::{Secret, read_by_others};
 use crate::error::{Error, ErrorKind};
 

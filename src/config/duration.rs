@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::shown;
+use super::values::shown;
 use crate::error::{Error, ErrorKind};
 
 /// Reads a whole number of seconds, or of the unit behind it.

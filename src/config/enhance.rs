@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Section, in_variable, on_or_off, shown};
+use super::values::{in_variable, on_or_off, shown};
+
+use super::Section;
 use crate::error::{Error, ErrorKind};
 
 /// Longest time for one answer that can be set, in seconds.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Section, duration, in_variable, not_among, on_or_off, shown};
+use super::values::{in_variable, not_among, on_or_off, shown};
+
+use super::{Section, duration};
 use crate::error::{Error, ErrorKind};
 
 /// The queues, in their order of priority.
@@ -210,7 +212,7 @@ pub fn queue_names(value: &str) -> Result<Vec<String>> {
 pub fn device_names(value: &str) -> Result<Vec<String>> {
     value
         .split(',')
-        .map(|name| super::device_name(name.trim()))
+        .map(|name| super::values::device_name(name.trim()))
         .collect()
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use url::Url;
 
-use super::{Section, in_variable, on_or_off, shown};
+use super::values::{in_variable, on_or_off, shown};
+
+use super::Section;
 use crate::config::secret::{Secret, read_by_others};
 use crate::error::{Error, ErrorKind};
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{nearest, shown};
+use super::values::{nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 

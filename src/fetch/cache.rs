@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use super::Fetched;
+use super::fetched::Fetched;
 use crate::files::{Existing, read_bounded, remove_if_there, sha256_hex, sweep, write_whole};
 
 /// A file that was used this lately may be one that a job is about to read.

@@ -11,8 +11,8 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH,
 use reqwest::{Certificate, Client, Response, StatusCode};
 use url::{Host, Url};
 
-use super::Limits;
 use super::address::Policy;
+use super::fetched::Limits;
 use crate::config::shown;
 use crate::error::{Error, ErrorKind};
 use crate::files::shown_bytes;

@@ -1,12 +1,9 @@
 //! Reference pictures: from an `https:` or a `data:` address to a checked file on this machine.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::{Settings, shown};
@@ -16,44 +13,15 @@ use crate::media::load::check_picture;
 pub mod address;
 mod cache;
 mod data;
+mod fetched;
 mod https;
+
+pub use fetched::{Fetched, Limits};
 
 pub use address::Policy;
 pub use cache::Cache;
 use https::{Https, blocked, failed};
 pub use https::{Resolve, SystemResolver};
-
-/// A reference that is on this machine and may be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fetched {
-    pub path: PathBuf,
-    /// Digest of the file, for manifest and callback.
-    pub sha256: String,
-    pub bytes: u64,
-}
-
-/// What a reference may cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Of the file as it comes over the network.
-    pub bytes: u64,
-    /// Of a picture inside a `data:` address, decoded.
-    pub data_bytes: u64,
-    /// For all of a download: names, connections, redirects, body.
-    pub time: Duration,
-    pub redirects: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            bytes: 20 << 20,
-            data_bytes: 10_000_000,
-            time: Duration::from_secs(30),
-            redirects: 3,
-        }
-    }
-}
 
 /// Fetches references and keeps them by digest. Each job's addresses are asked anew: what an address
 /// shows may change.

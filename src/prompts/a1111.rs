@@ -2,7 +2,7 @@
 //! weaker, `(x:1.3)` 1.3 times; they nest and multiply; a backslash takes the meaning from a
 //! bracket; brackets that are not closed reach to the end; `BREAK` begins a new chunk.
 
-use super::Piece;
+use super::piece::Piece;
 
 const STEP: f64 = 1.1;
 

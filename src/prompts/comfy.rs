@@ -1,7 +1,7 @@
 //! The notation of ComfyUI: `(x)` is 1.1 times as strong as what is around it, `(x:1.3)` is exactly
 //! 1.3, whatever is around it; `\(` and `\)` are text, and so are square brackets.
 
-use super::Piece;
+use super::piece::Piece;
 
 /// Stand for escaped brackets while the text is taken apart; prompts hold no such characters.
 const OPENING: char = '\u{1}';

@@ -4,10 +4,13 @@
 //! [`parse`] follows that grammar choice by choice; what fits none of it is text, so that brackets
 //! which are not closed, commas and single signs mean themselves.
 
+mod error;
 mod grammar;
 
-use super::Piece;
-use crate::error::{Error, ErrorKind};
+use error::wrong;
+
+use super::piece::Piece;
+use crate::error::Error;
 use grammar::{Grammar, Node};
 
 /// Prompts side by side: their states follow each other. There is at least one.
@@ -142,10 +145,6 @@ fn read_weights(arguments: &[String], name: &str) -> Result<(Vec<f64>, bool), Er
         })
     };
     Ok((numbers.iter().map(number).collect::<Result<_, _>>()?, normalize))
-}
-
-fn wrong(what: String, hint: &str) -> Error {
-    Error::new(ErrorKind::InvalidSpec, format!("prompt: compel: {what}")).hint(hint)
 }
 
 /// Nested weights multiply; neighbours of one weight become one piece.

@@ -7,8 +7,11 @@ use crate::error::{Error, ErrorKind};
 pub mod a1111;
 pub mod comfy;
 pub mod compel;
+mod piece;
 pub mod producers;
 pub mod tags;
+
+pub use piece::Piece;
 
 /// Which notation a prompt is written in, and so which arithmetic its weights get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,22 +59,6 @@ impl FromStr for PromptSyntax {
                 ),
             )
             .hint("a1111 is the default: (word:1.3), (word), [word], BREAK")),
-        }
-    }
-}
-
-/// Text with the weight that all its tokens get.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Piece {
-    pub text: String,
-    pub weight: f64,
-}
-
-impl Piece {
-    fn new(text: impl Into<String>, weight: f64) -> Self {
-        Self {
-            text: text.into(),
-            weight,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which waiting job is next: the queues' order, then what the worker has in memory, then age.
 
-use super::{FAIRNESS_WINDOW, QueueName, Wish};
+use super::contract::{FAIRNESS_WINDOW, QueueName, Wish};
 
 /// What decides about a waiting job. A list of them is sorted, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]

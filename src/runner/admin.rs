@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::loader::Loader;
-use super::{Finished, Runner};
+use super::run::{Finished, Runner};
 use crate::config::Settings;
 use crate::enhance::cache::Cache;
 use crate::registry::{Registry, Source};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::language::{Listener, sampling, text_model};
 use super::loader::Ability;
-use super::{Finished, Run, Runner, notes};
+use super::run::{Finished, Run, Runner, notes};
 use crate::enhance::prompts::SystemPrompts;
 use crate::fail;
 use crate::job::{Chat, Speaker};

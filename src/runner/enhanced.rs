@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::language::{FromLoader, Listener, sampling};
-use super::{Finished, Run, Runner, notes, video};
+use super::run::{Finished, Run, Runner, notes};
+use super::video;
 use crate::enhance::{self, EnhanceRequest, Enhancement, Enhancer, ModelSource, default_sampling};
 use crate::job::{Enhancing, Job, Video, Work};
 use crate::pipelines::{self, Event};

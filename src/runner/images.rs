@@ -3,9 +3,10 @@
 use anyhow::Result;
 use serde_json::json;
 
+use super::image_request;
 use super::loader::{Ability, Loaded, Pipeline};
+use super::run::{Finished, Run, Runner, notes};
 use super::store::{self, Encoded};
-use super::{Finished, Run, Runner, image_request, notes};
 use crate::fail;
 use crate::job::{Format, Images, Job};
 use crate::media::frames::Frame;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Finished, notes};
+use super::run::{Finished, notes};
 use crate::job::{Family, Follow, Job, JobSpec, Output, Strategy, Work};
 use crate::outcome::{Asset, Failure};
 

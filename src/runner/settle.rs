@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 
-use super::Runner;
 use super::loader::with_native_size;
+use super::run::Runner;
 use crate::config::shown;
 use crate::fail;
 use crate::job::{Format, Job, Request, Work, resolve};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::Runner;
+use super::run::Runner;
 
 impl Runner {
     /// Opens the device now, instead of with the first job, and names it.

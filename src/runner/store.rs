@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{inputs, output_name};
+use super::run::output_name;
+
+use super::inputs;
 use crate::files::{Existing, remove_if_there, sha256_hex, write_whole};
 use crate::job::{Format, Job};
 use crate::media::frames::Frame;

@@ -7,8 +7,9 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::loader::{Ability, Loaded, Pipeline};
+use super::run::{Finished, Run, Runner, notes};
 use super::store::{self, Encoded};
-use super::{Finished, Run, Runner, image_request, images, inputs, notes};
+use super::{image_request, images, inputs};
 use crate::fail;
 use crate::job::{Format, Job, Output as Kind, Video};
 use crate::media;

@@ -10,9 +10,9 @@ use super::families::Family;
 use super::levels::whole_timesteps;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule};
 use super::prediction::{DIFFUSION, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::Given;
 use super::spacing::Spacing;
-use super::{NoiseSource, Scheduler};
 
 pub(super) struct Ddim {
     timesteps: Vec<f64>,

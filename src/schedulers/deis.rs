@@ -12,8 +12,8 @@ use super::config::SchedulerConfig;
 use super::levels::{SolverRules, SolverSchedule};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction, alpha_sigma};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
-use super::{NoiseSource, Scheduler};
 
 pub(super) struct Deis<const D: usize> {
     schedule: SolverSchedule,

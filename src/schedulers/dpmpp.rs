@@ -14,8 +14,8 @@ use super::families::Family;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
-use super::{NoiseSource, Scheduler};
 
 /// How many of the noisiest timesteps `lambda_min_clipped` leaves out.
 pub(super) fn clipped(config: &SchedulerConfig, schedule: &NoiseSchedule) -> Result<usize> {

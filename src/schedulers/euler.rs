@@ -11,8 +11,8 @@ use super::families::Family;
 use super::levels::{SigmaRules, SigmaSchedule, ancestral_step, scaled};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, EPSILON_OR_VELOCITY, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
-use super::{NoiseSource, Scheduler};
 
 /// `euler`: follows the probability-flow ODE.
 pub(super) struct Euler {

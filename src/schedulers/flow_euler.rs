@@ -7,8 +7,8 @@ use burn::tensor::Tensor;
 
 use super::config::SchedulerConfig;
 use super::levels::{flow_shift, shifted};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::spacing::{linspace, to_f32};
-use super::{NoiseSource, Scheduler};
 
 pub(super) struct FlowEuler {
     timesteps: Vec<f64>,

@@ -10,8 +10,8 @@ use super::config::SchedulerConfig;
 use super::levels::{SigmaRules, SigmaSchedule, scaled};
 use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
-use super::{NoiseSource, Scheduler};
 
 /// Timesteps come in pairs but for the first, which only predicts, and so do sigmas:
 /// `s0, s1, s1, s2, s2, …, 0`. An even index predicts, an odd one corrects.

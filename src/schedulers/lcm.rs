@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use super::config::SchedulerConfig;
 use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::Given;
-use super::{NoiseSource, Scheduler};
 
 const SIGMA_DATA: f64 = 0.5;
 

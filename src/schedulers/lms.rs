@@ -12,8 +12,8 @@ use super::config::SchedulerConfig;
 use super::levels::{SigmaRules, SigmaSchedule, scaled};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
-use super::{NoiseSource, Scheduler};
 
 const ORDER: usize = 4;
 

@@ -13,8 +13,8 @@ use super::config::SchedulerConfig;
 use super::levels::whole_timesteps;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{EPSILON_OR_VELOCITY, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::spacing::Spacing;
-use super::{NoiseSource, Scheduler};
 
 pub(super) struct Pndm<const D: usize> {
     /// The second one comes twice.

@@ -13,9 +13,9 @@ use super::dpmpp::{SolverSettings, SolverType, clipped};
 use super::levels::{SolverRules, SolverSchedule};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION, Prediction, alpha_sigma, lambda};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
 use super::spacing::Spacing;
-use super::{NoiseSource, Scheduler};
 
 /// `dpmpp-2s`.
 pub(super) struct Singlestep<const D: usize> {

@@ -11,7 +11,7 @@ use super::families::Family;
 use super::lcm::distilled_timesteps;
 use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
-use super::{NoiseSource, Scheduler};
+use super::scheduler::{NoiseSource, Scheduler};
 
 /// Cumulative alphas of a step: where it starts, where the jump lands, where noise leads back to.
 #[derive(Debug, Clone, Copy)]

@@ -14,9 +14,9 @@ use super::heun::repeat;
 use super::levels::{Double, SigmaRules, SigmaSchedule, ancestral_step, scaled};
 use super::noise_schedule::{NoiseSchedule, SDXL_RANGE_LINEAR, ZeroSnr};
 use super::prediction::{EPSILON_OR_VELOCITY, Prediction};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
 use super::spacing::to_f32;
-use super::{NoiseSource, Scheduler};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Method {

@@ -13,8 +13,8 @@ use super::curves::Curve;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
 use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
+use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::LevelSettings;
-use super::{NoiseSource, Scheduler};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum SolverType {

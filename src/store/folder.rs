@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use url::Url;
 
-use super::{Object, Store, Stored, conflict};
+use super::contract::{Object, Store, Stored, conflict};
 use crate::config::StorageSettings;
 use crate::error::{ErrorKind, kind_of};
 use crate::fail;
@@ -126,7 +126,7 @@ impl Store for FolderStore {
 
     async fn address(&self, stored_key: &str) -> Result<String> {
         Ok(match &self.public_url {
-            Some(base) => super::public_address(base, stored_key),
+            Some(base) => super::contract::public_address(base, stored_key),
             None => stored_key.into(),
         })
     }

@@ -16,8 +16,8 @@ use object_store::{
 use reqwest::Method;
 use url::Url;
 
+use super::contract::{Object, Patience, Store, Stored, conflict, public_address};
 use super::faults::{Fault, of, raise};
-use super::{Object, Patience, Store, Stored, conflict, public_address};
 use crate::config::{StorageSettings, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;

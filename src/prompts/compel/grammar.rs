@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::wrong;
+use super::error::wrong;
 use crate::error::Error;
 
 /// Text, or nodes with a weight that multiplies theirs.

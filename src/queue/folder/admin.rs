@@ -16,10 +16,9 @@ use crate::fail;
 use crate::files::points::point;
 use crate::files::{Existing, Lock, remove_if_there, sha256_hex, write_whole};
 use crate::outbox::envelope::Counts;
+use crate::queue::contract::{Added, Cancel, Format, Found, NewJob, Retry, Snapshot, State, Waiting, Wish};
 use crate::queue::times::is_older;
-use crate::queue::{
-    Added, Cancel, Format, Found, NewJob, Record, Retry, Running, Snapshot, State, Waiting, Wish,
-};
+use crate::queue::{Record, Running};
 
 /// A file's time is set back by this, so that it is seen to be whole: the clock of files ticks slowly.
 const TICK: Duration = Duration::from_millis(10);
@@ -215,7 +214,7 @@ impl Folder {
         self.ask_to_cancel(id)
     }
 
-    fn take_to_cancel(&self, id: &str) -> Result<Option<crate::queue::Claim>> {
+    fn take_to_cancel(&self, id: &str) -> Result<Option<crate::queue::contract::Claim>> {
         let waiting = self.waiting()?.into_iter();
         let mut waiting = waiting.filter(|entry| entry.look.id.as_deref() == Some(id));
         let Some(mut entry) = waiting.next() else {

@@ -20,7 +20,8 @@ use super::scan::{Entry, Look, Scan, Which, read_source};
 use super::{Folder, Held};
 use crate::files::points::point;
 use crate::files::{move_new, move_whole, remove_if_there};
-use crate::queue::{Claim, Next, Record, Token, Trouble, Waiting, Wish, order};
+use crate::queue::contract::{Claim, Next, Token, Trouble, Waiting, Wish};
+use crate::queue::{Record, order};
 
 /// What the drain remembers between two claims.
 #[derive(Default)]

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Existing, read_bounded, write_whole};
 use crate::outbox::envelope::Envelope;
-use crate::queue::{Record, Running, State};
+use crate::queue::contract::State;
+use crate::queue::{Record, Running};
 
 /// The largest record that is read: history and assets of one job are far below.
 const RECORD_BYTES: u64 = 8 << 20;

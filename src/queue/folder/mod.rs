@@ -13,10 +13,12 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{
-    Access, Added, Cancel, Claim, Found, Lease, NewJob, Next, Options, Peek, Queue, Record, Retry, Running,
-    Settled, Snapshot, Token, Waiting, Wish,
+use super::contract::{
+    Access, Added, Cancel, Claim, Found, Lease, NewJob, Next, Options, Peek, Queue, Retry, Settled, Snapshot,
+    Token, Waiting, Wish,
 };
+
+use super::{Record, Running};
 use crate::fail;
 use crate::files::{Lock, make_folder};
 use crate::outbox::envelope::{Envelope, OutboxStore};

@@ -26,7 +26,8 @@ use crate::files::{move_new, move_whole, remove_if_there, sync_folder};
 use crate::outbox::envelope::Envelope;
 use crate::outbox::folder::FolderOutbox;
 use crate::outcome::Status;
-use crate::queue::{Claim, Lease, Record, Running, Settled};
+use crate::queue::contract::{Claim, Lease, Settled};
+use crate::queue::{Record, Running};
 
 /// Progress is written down no more often than this.
 const PROGRESS: Duration = Duration::from_secs(5);

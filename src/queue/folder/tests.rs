@@ -8,8 +8,8 @@ use crate::error::{ErrorKind, kind_of};
 use crate::files::{Existing, sha256_hex, write_whole};
 use crate::outbox::envelope::Which;
 use crate::outcome::Status;
+use crate::queue::contract::{State, Trouble};
 use crate::queue::testing::*;
-use crate::queue::{State, Trouble};
 
 struct Place {
     _folder: tempfile::TempDir,

@@ -12,9 +12,8 @@ use crate::fail;
 use crate::files::points::point;
 use crate::files::sha256_hex;
 use crate::outbox::envelope::OutboxStore;
-use crate::queue::{
-    Added, Cancel, Format, Found, NewJob, QueueName, Record, Retry, Running, Snapshot, State,
-};
+use crate::queue::contract::{Added, Cancel, Format, Found, NewJob, QueueName, Retry, Snapshot, State};
+use crate::queue::{Record, Running};
 
 /// A dead job's entry.
 struct Dead {
@@ -288,7 +287,7 @@ impl RedisQueue {
         Ok(Cancel::Asked)
     }
 
-    async fn claim_waiting(&self, id: &str) -> Result<Option<crate::queue::Claim>> {
+    async fn claim_waiting(&self, id: &str) -> Result<Option<crate::queue::contract::Claim>> {
         for queue in QueueName::ALL {
             for entry in self.all_waiting(queue).await? {
                 if entry.id == id

@@ -9,11 +9,13 @@ use super::entry::{Entry, JOB_READ_BYTES};
 use super::keys::Keys;
 use super::scripts::{Script, script_arguments};
 use super::server::GROUP;
-use super::{Mark, RedisQueue, alive};
+use super::{RedisQueue, alive};
 use crate::files::points::point;
-use crate::queue::{
-    Claim, FAIRNESS_WINDOW, Lease, ListEnd, Next, QueueName, Token, Trouble, Waiting, Wish, order,
+use crate::queue::contract::Mark;
+use crate::queue::contract::{
+    Claim, FAIRNESS_WINDOW, Lease, ListEnd, Next, QueueName, Token, Trouble, Waiting, Wish,
 };
+use crate::queue::order;
 
 /// How many waiting entries are chosen from.
 const WINDOW: usize = 40;

@@ -1,6 +1,6 @@
 //! The keys of a queue. All have one hash tag, so that one node of a cluster holds them.
 
-use crate::queue::QueueName;
+use crate::queue::contract::QueueName;
 
 /// The type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

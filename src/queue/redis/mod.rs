@@ -15,10 +15,12 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{
-    Access, Added, Cancel, Claim, Found, Lease, ListEnd, NewJob, Next, Options, Peek, Place, Queue,
-    QueueName, Record, Retry, Running, Settled, Snapshot, Waiting, Wish,
+use super::contract::{
+    Access, Added, Cancel, Claim, Found, Lease, ListEnd, NewJob, Next, Options, Peek, Queue, QueueName,
+    Retry, Settled, Snapshot, Waiting, Wish,
 };
+
+use super::{Place, Record, Running};
 use crate::outbox::envelope::{Envelope, OutboxStore};
 use outbox::RedisOutbox;
 use scripts::{Script, script_arguments};
@@ -33,14 +35,6 @@ mod outbox;
 mod scripts;
 mod server;
 mod settle;
-
-/// How a claim is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    pub queue: QueueName,
-    pub entry: String,
-    pub count: String,
-}
 
 pub struct RedisQueue {
     server: Arc<Server>,

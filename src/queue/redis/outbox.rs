@@ -12,7 +12,7 @@ use super::server::Server;
 use super::{alive, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::{CLAIM_MS, Counts, Envelope, OutboxStore, State, Which, now_ms};
-use crate::queue::QueueName;
+use crate::queue::contract::QueueName;
 
 /// The outboxes of the three queues as one.
 pub struct RedisOutbox {

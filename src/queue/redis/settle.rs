@@ -8,7 +8,8 @@ use super::{RedisQueue, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::Envelope;
 use crate::outcome::Status;
-use crate::queue::{Claim, Lease, Record, Running, Settled, Trouble};
+use crate::queue::contract::{Claim, Lease, Settled, Trouble};
+use crate::queue::{Record, Running};
 
 impl RedisQueue {
     /// Renews the lease and stores what is given.

@@ -6,8 +6,8 @@ use super::*;
 use crate::error::{ErrorKind, kind_of};
 use crate::outbox::envelope::{Which, now_ms};
 use crate::outcome::Status;
+use crate::queue::contract::{Format, State, Trouble};
 use crate::queue::testing::*;
-use crate::queue::{Format, State, Trouble};
 
 /// A server of the test's own, which ends with it.
 struct Redis {
