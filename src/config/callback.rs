@@ -7,7 +7,7 @@ use url::Url;
 
 use super::values::{in_variable, not_among, shown};
 
-use super::Section;
+use super::toml_file::Section;
 use crate::config::secret::{Secret, read_by_others};
 use crate::error::{Error, ErrorKind};
 

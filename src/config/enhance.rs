@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::values::{in_variable, on_or_off, shown};
 
-use super::Section;
+use super::toml_file::Section;
 use crate::error::{Error, ErrorKind};
 
 /// Longest time for one answer that can be set, in seconds.

@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use super::values::{in_variable, not_among, on_or_off, shown};
 
-use super::{Section, duration};
+use super::duration::duration;
+use super::toml_file::Section;
 use crate::error::{Error, ErrorKind};
 
 /// The queues, in their order of priority.

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::{in_variable, on_or_off, shown};
 
-use super::Section;
+use super::toml_file::Section;
 use crate::config::secret::{Secret, read_by_others};
 use crate::error::{Error, ErrorKind};
 
@@ -101,7 +101,7 @@ fn public_url(text: &str) -> Result<Url> {
 }
 
 fn presign(text: &str) -> Result<Duration> {
-    match super::duration(text)? {
+    match super::duration::duration(text)? {
         time if time.is_zero() || time > LONGEST_PRESIGN => Err(Error::new(
             ErrorKind::Config,
             format!("is `{}`; allowed are 1s to 7d", shown(text)),

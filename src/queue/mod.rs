@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-
 mod contract;
 mod folder;
 mod order;

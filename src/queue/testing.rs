@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::files::{Existing, sha256_hex, sweep, write_whole};
-use crate::outbox::envelope::{Envelope, OutboxStore, Which, now_ms, webhook_id};
+use crate::outbox::envelope::{Envelope, Which, now_ms, webhook_id};
 use crate::outcome::{Failure, Status};
 
 /// Reads `id`, `type` and `model` of a spec; the queue is that of the type's first word.

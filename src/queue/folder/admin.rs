@@ -17,8 +17,8 @@ use crate::files::points::point;
 use crate::files::{Existing, Lock, remove_if_there, sha256_hex, write_whole};
 use crate::outbox::envelope::Counts;
 use crate::queue::contract::{Added, Cancel, Format, Found, NewJob, Retry, Snapshot, State, Waiting, Wish};
+use crate::queue::record::{Record, Running};
 use crate::queue::times::is_older;
-use crate::queue::{Record, Running};
 
 /// A file's time is set back by this, so that it is seen to be whole: the clock of files ticks slowly.
 const TICK: Duration = Duration::from_millis(10);

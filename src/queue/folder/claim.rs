@@ -21,7 +21,8 @@ use super::{Folder, Held};
 use crate::files::points::point;
 use crate::files::{move_new, move_whole, remove_if_there};
 use crate::queue::contract::{Claim, Next, Token, Trouble, Waiting, Wish};
-use crate::queue::{Record, order};
+use crate::queue::order;
+use crate::queue::record::Record;
 
 /// What the drain remembers between two claims.
 #[derive(Default)]

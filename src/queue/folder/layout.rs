@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, kind_of};
 use crate::files::{Existing, read_bounded, write_whole};
 use crate::outbox::envelope::Envelope;
 use crate::queue::contract::State;
-use crate::queue::{Record, Running};
+use crate::queue::record::{Record, Running};
 
 /// The largest record that is read: history and assets of one job are far below.
 const RECORD_BYTES: u64 = 8 << 20;

@@ -18,7 +18,7 @@ use super::contract::{
     Token, Waiting, Wish,
 };
 
-use super::{Record, Running};
+use super::record::{Record, Running};
 use crate::fail;
 use crate::files::{Lock, make_folder};
 use crate::outbox::envelope::{Envelope, OutboxStore};

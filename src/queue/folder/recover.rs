@@ -13,8 +13,8 @@ use super::settle::{finish, hand_back, put_back};
 use crate::files::points::point;
 use crate::files::{remove_if_there, sweep};
 use crate::outbox::folder::FolderOutbox;
-use crate::queue::Record;
 use crate::queue::contract::Peek;
+use crate::queue::record::Record;
 
 /// A record without its job may belong to a `queue retry` that is under way.
 const UNDER_WAY: Duration = Duration::from_secs(60);

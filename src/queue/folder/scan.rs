@@ -16,9 +16,9 @@ use jiff::Timestamp;
 
 use super::layout::{self, Layout, Source};
 use crate::files::{open_regular, sha256_hex};
-use crate::queue::Record;
 use crate::queue::contract::{Peek, Peeked, SPEC_READ_BYTES};
 use crate::queue::order::Candidate;
+use crate::queue::record::Record;
 
 /// Unchanged for this long is finished.
 const STILL: Duration = Duration::from_secs(2);

@@ -27,7 +27,7 @@ use crate::outbox::envelope::Envelope;
 use crate::outbox::folder::FolderOutbox;
 use crate::outcome::Status;
 use crate::queue::contract::{Claim, Lease, Settled};
-use crate::queue::{Record, Running};
+use crate::queue::record::{Record, Running};
 
 /// Progress is written down no more often than this.
 const PROGRESS: Duration = Duration::from_secs(5);

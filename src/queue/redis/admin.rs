@@ -13,7 +13,7 @@ use crate::files::points::point;
 use crate::files::sha256_hex;
 use crate::outbox::envelope::OutboxStore;
 use crate::queue::contract::{Added, Cancel, Format, Found, NewJob, QueueName, Retry, Snapshot, State};
-use crate::queue::{Record, Running};
+use crate::queue::record::{Record, Running};
 
 /// A dead job's entry.
 struct Dead {

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::files::sha256_hex;
-use crate::queue::Record;
 use crate::queue::contract::{Peek, Peeked, QueueName, SPEC_READ_BYTES, Waiting};
 use crate::queue::order::Candidate;
+use crate::queue::record::Record;
 
 /// Bytes of a job that are read: a spec of the largest size may be written as JSON text in an array, with
 /// every quote escaped.

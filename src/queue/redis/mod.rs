@@ -20,7 +20,8 @@ use super::contract::{
     Retry, Settled, Snapshot, Waiting, Wish,
 };
 
-use super::{Place, Record, Running};
+use super::place::Place;
+use super::record::{Record, Running};
 use crate::outbox::envelope::{Envelope, OutboxStore};
 use outbox::RedisOutbox;
 use scripts::{Script, script_arguments};

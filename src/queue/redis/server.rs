@@ -13,8 +13,8 @@ use super::scripts::Script;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::net::prepare_tls;
-use crate::queue::Place;
 use crate::queue::contract::QueueName;
+use crate::queue::place::Place;
 
 /// The consumer group of every stream.
 pub const GROUP: &str = "ourvidz";

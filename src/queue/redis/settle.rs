@@ -9,7 +9,7 @@ use crate::files::points::point;
 use crate::outbox::envelope::Envelope;
 use crate::outcome::Status;
 use crate::queue::contract::{Claim, Lease, Settled, Trouble};
-use crate::queue::{Record, Running};
+use crate::queue::record::{Record, Running};
 
 impl RedisQueue {
     /// Renews the lease and stores what is given.
