@@ -12,6 +12,7 @@ use crate::files::read_bounded;
 use crate::limits;
 
 mod from_path;
+mod header;
 mod identify;
 
 /// The models.toml in the binary; it lies under whichever file is found.

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::parse::loras;
 use crate::limits;
 
 /// The values that a field takes.
@@ -49,6 +48,20 @@ pub struct Key {
     pub content: Content,
     pub needed: bool,
 }
+
+/// A LoRA that is written as a map.
+pub const LORA_KEYS: &[Key] = &[
+    Key {
+        name: "file",
+        content: Content::Text,
+        needed: true,
+    },
+    Key {
+        name: "scale",
+        content: Content::real(&limits::LORA_SCALE),
+        needed: false,
+    },
+];
 
 impl Content {
     pub const fn whole(range: &RangeInclusive<u64>) -> Self {
@@ -145,7 +158,7 @@ impl Content {
                 let all: Vec<Json> = contents.iter().map(|content| content.schema()).collect();
                 json!({"anyOf": all})
             }
-            Self::Lora => json!({"anyOf": [{"type": "string"}, map_schema(loras::KEYS)]}),
+            Self::Lora => json!({"anyOf": [{"type": "string"}, map_schema(LORA_KEYS)]}),
             Self::Messages => json!({"type": "array", "items": {
                 "type": "object",
                 "properties": {"role": {"enum": ["system", "user", "assistant"]}, "content": {"type": "string"}},

@@ -17,11 +17,11 @@ mod settled;
 mod spec;
 mod spec_files;
 pub mod spec_parts;
+mod turns;
 
 pub use inputs::{Addresses, Fetched, Input, Local, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
 pub use origin::{Origin, Trust};
-pub use parse::messages::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};
 pub use parse::words::is_id;
 pub use parse::{MAX_SPEC_BYTES, labels, parse};
 pub use resolve::{CountTokens, Request, check_trust, job_kind, negatives, resolve};
@@ -30,3 +30,4 @@ pub use settled::{
     Answering, Chat, Diffusion, Enhancing, Follow, Images, Job, LoraFile, References, Strategy, Video, Work,
 };
 pub use spec::{Expect, JobSpec, Options};
+pub use turns::{LONGEST_TURN_CHARS, MOST_TURNS, Speaker, Turn};

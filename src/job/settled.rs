@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::inputs::Input;
 use super::kinds::{Format, JobKind};
-use super::parse::messages::Turn;
 use super::spec::JobSpec;
 use super::spec_parts::{Control, IpAdapter};
+use super::turns::Turn;
 use crate::prompts::PromptSyntax;
 use crate::registry::ModelSpec;
 use crate::schedulers::{Part, SamplerChoice, SchedulerConfig, build};

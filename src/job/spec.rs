@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::parse::messages::Turn;
 use super::spec_parts::{Control, FreeU, Hires, IpAdapter, LoraSpec, Refiner, Tiling};
+use super::turns::Turn;
 use crate::prompts::tags::take_loras;
 
 /// A job as asked for. `None` means: not said, use the default.

@@ -1,16 +1,16 @@
 //! A model named by its path: what is it?
 
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
 
+use super::header::header;
 use super::identify::check_folder;
 use super::{ModelFamily, ModelSpec, Source};
 use crate::config::{at_home, shown};
 use crate::fail;
-use crate::files::{open_regular, read_bounded};
+use crate::files::read_bounded;
 
 /// Files by which the original release of WAN 2.1 is known.
 const WAN_FILES: &[&str] = &[
@@ -24,8 +24,8 @@ const WAN_TENSORS: &[&str] = &[
     "text_embedding.0.weight",
     "condition_embedder.text_embedder.linear_1.weight",
 ];
-/// Headers of checkpoints are far smaller.
-const LARGEST_HEADER_BYTES: u64 = 64 << 20;
+/// Largest configuration of a model that is read for its family.
+const LARGEST_CONFIG_BYTES: u64 = 16 << 20;
 
 impl ModelSpec {
     /// A model named by its path: a folder, whose files tell the family, or a single checkpoint
@@ -78,7 +78,7 @@ impl ModelSpec {
 fn folder_family(folder: &Path) -> Result<ModelFamily> {
     check_folder(folder)?;
     let read = |file: &str| -> Option<Value> {
-        let text = read_bounded(&folder.join(file), LARGEST_HEADER_BYTES).ok()?;
+        let text = read_bounded(&folder.join(file), LARGEST_CONFIG_BYTES).ok()?;
         serde_json::from_slice(&text).ok()
     };
     let shown_folder = folder.display();
@@ -123,24 +123,6 @@ fn file_family(path: &Path) -> ModelFamily {
 
 fn tensor_names(path: &Path) -> Option<Vec<String>> {
     Some(header(path)?.keys().cloned().collect())
-}
-
-/// The header of a safetensors file: what is said of each tensor, by name.
-pub(super) fn header(path: &Path) -> Option<serde_json::Map<String, Value>> {
-    let mut file = open_regular(path).ok()?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let length = u64::from_le_bytes(length);
-    if length > LARGEST_HEADER_BYTES {
-        return None;
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).ok()?;
-    let header: Value = serde_json::from_slice(&header).ok()?;
-    match header {
-        Value::Object(tensors) => Some(tensors),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

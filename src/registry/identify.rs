@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::from_path::header;
+use super::header::header;
 use super::{ModelFamily, ModelSpec, Source};
 use crate::config::shown;
 use crate::fail;

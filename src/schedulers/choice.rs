@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
+use super::chosen::Given;
 use super::config::SchedulerConfig;
 use super::curves::Curve;
 use super::families::Schedule;
 use super::names;
 use super::prediction::Prediction;
-use super::settings::Given;
 use super::spacing::{SPACINGS, Spacing};
 
 /// What a network predicts, for models whose files do not say so.

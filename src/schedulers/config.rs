@@ -8,11 +8,10 @@
 use anyhow::Result;
 use serde_json::{Map, Value};
 
+use super::chosen::{Chosen, Given};
 use super::curves::Curve;
 use super::families::{self, Family};
 use super::names::{self, Choice};
-use super::prediction::Prediction;
-use super::settings::Given;
 use super::spacing::Spacing;
 use crate::error::{Error, ErrorKind};
 
@@ -25,19 +24,6 @@ pub struct SchedulerConfig {
     /// The fields of the file.
     pub(super) stated: Map<String, Value>,
     pub(super) chosen: Chosen,
-}
-
-/// What was chosen; `None` leaves it to the file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Chosen {
-    pub family: Option<Family>,
-    pub curve: Option<Curve>,
-    pub spacing: Option<Spacing>,
-    pub prediction: Option<Prediction>,
-    pub rescale_zero_snr: Option<bool>,
-    pub eta: Option<f64>,
-    pub flow_shift: Option<f64>,
-    pub given: Option<Given>,
 }
 
 impl SchedulerConfig {

@@ -5,13 +5,13 @@
 use anyhow::Result;
 use burn::tensor::Tensor;
 
+use super::chosen::Given;
 use super::config::SchedulerConfig;
 use super::families::Family;
 use super::levels::whole_timesteps;
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule};
 use super::prediction::{DIFFUSION, Prediction};
 use super::scheduler::{NoiseSource, Scheduler};
-use super::settings::Given;
 use super::spacing::Spacing;
 
 pub(super) struct Ddim {
@@ -27,7 +27,7 @@ pub(super) struct Ddim {
 impl Ddim {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding"])?;
-        let prediction = Prediction::new(config, DIFFUSION)?;
+        let prediction = config.prediction(DIFFUSION)?;
         let schedule = NoiseSchedule::exact(config, &DDPM_BETAS, prediction)?;
         let train = schedule.len();
         // Latents are no pixels: where the sampler was chosen and the model does not say otherwise,

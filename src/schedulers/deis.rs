@@ -48,7 +48,7 @@ impl<const D: usize> Deis<D> {
         };
         Ok(Self {
             schedule: SolverSchedule::new(config, &settings, &schedule, rules, n)?,
-            prediction: Prediction::new(config, DIFFUSION)?,
+            prediction: config.prediction(DIFFUSION)?,
             solver_order: solver_order as usize,
             lower_order_final: config.flag("lower_order_final", true)?,
             history: VecDeque::new(),

@@ -13,7 +13,7 @@ use super::curves::Curve;
 use super::families::Family;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
-use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
+use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, lambda};
 use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::{FinalSigma, LevelSettings};
 
@@ -129,8 +129,8 @@ pub(super) struct Dpmpp<const D: usize> {
 impl<const D: usize> Dpmpp<D> {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding", "variance_type", "use_dynamic_shifting"])?;
-        let prediction = Prediction::new(config, DIFFUSION_OR_FLOW)?;
-        let flow = flow_sigmas(config, prediction)?;
+        let prediction = config.prediction(DIFFUSION_OR_FLOW)?;
+        let flow = config.flow_sigmas(prediction)?;
         Ok(Self {
             schedule: schedule(config, flow, n)?,
             prediction,

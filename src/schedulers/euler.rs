@@ -28,7 +28,7 @@ impl Euler {
         let settings = LevelSettings::read(config)?;
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
-            prediction: Prediction::new(config, DIFFUSION)?,
+            prediction: config.prediction(DIFFUSION)?,
         })
     }
 }
@@ -86,7 +86,7 @@ impl EulerAncestral {
         };
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
-            prediction: Prediction::new(config, EPSILON_OR_VELOCITY)?,
+            prediction: config.prediction(EPSILON_OR_VELOCITY)?,
             eta: config.eta(Family::EulerAncestral)?,
         })
     }

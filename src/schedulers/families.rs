@@ -1,7 +1,6 @@
 //! The samplers: which class of diffusers each is, how others spell it, and what applies to it.
 
 use super::curves::Curve;
-use super::settings::CurveFields;
 use super::spacing::Spacing;
 
 use Family::*;
@@ -38,6 +37,17 @@ pub(super) enum Family {
 pub(super) enum Schedule {
     Curve(Curve),
     Spacing(Spacing),
+}
+
+/// Which sigma curves a diffusers class reads from its file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum CurveFields {
+    /// None: what the file says of them is for other classes.
+    Ignored,
+    /// `use_karras_sigmas`, `use_exponential_sigmas` and `use_beta_sigmas`.
+    Three,
+    /// Also `use_lu_lambdas`.
+    WithLu,
 }
 
 /// What is known of a sampler.

@@ -38,7 +38,7 @@ impl<const D: usize> Heun<D> {
                 sigmas: repeat(&single.sigmas, single.sigmas.len() - 1),
                 ..single
             },
-            prediction: Prediction::new(config, DIFFUSION)?,
+            prediction: config.prediction(DIFFUSION)?,
             clip: config.clip(false)?,
             predicted: None,
         })

@@ -5,11 +5,11 @@
 use anyhow::Result;
 use burn::tensor::Tensor;
 
+use super::chosen::Given;
 use super::config::SchedulerConfig;
 use super::noise_schedule::{NoiseSchedule, SDXL_BETAS};
 use super::prediction::{DIFFUSION, Prediction};
 use super::scheduler::{NoiseSource, Scheduler};
-use super::settings::Given;
 
 const SIGMA_DATA: f64 = 0.5;
 
@@ -24,7 +24,7 @@ pub(super) struct Lcm {
 impl Lcm {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding"])?;
-        let prediction = Prediction::new(config, DIFFUSION)?;
+        let prediction = config.prediction(DIFFUSION)?;
         let schedule = NoiseSchedule::exact(config, &SDXL_BETAS, prediction)?;
         let timesteps = distilled_timesteps(config, schedule.len(), n)?;
         let alpha = |t: &f64| f64::from(schedule.alphas_cumprod[*t as usize]);

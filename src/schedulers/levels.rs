@@ -7,10 +7,11 @@
 use anyhow::Result;
 use burn::tensor::Tensor;
 
+use super::chosen::Given;
 use super::config::SchedulerConfig;
 use super::curves::Curve;
 use super::noise_schedule::NoiseSchedule;
-use super::settings::{FinalSigma, Given, LevelSettings};
+use super::settings::{FinalSigma, LevelSettings};
 use super::spacing::{SigmaTable, Spacing, leading, linspace, simple, to_f32, trailing};
 
 /// Where the classes keep timesteps in double precision, and so their last digits.

@@ -33,7 +33,7 @@ impl<const D: usize> Lms<D> {
         };
         Ok(Self {
             schedule: SigmaSchedule::new(config, &settings, &schedule, SigmaRules::SINGLE, n)?,
-            prediction: Prediction::new(config, DIFFUSION)?,
+            prediction: config.prediction(DIFFUSION)?,
             history: VecDeque::new(),
         })
     }

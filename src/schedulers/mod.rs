@@ -23,6 +23,7 @@
 use anyhow::Result;
 
 mod choice;
+mod chosen;
 mod config;
 mod curves;
 mod ddim;

@@ -37,7 +37,7 @@ impl<const D: usize> Pndm<D> {
         if of_file && !config.flag("skip_prk_steps", false)? {
             return Err(config.not_built("skip_prk_steps", "false", "true"));
         }
-        let prediction = Prediction::new(config, EPSILON_OR_VELOCITY)?;
+        let prediction = config.prediction(EPSILON_OR_VELOCITY)?;
         let schedule = NoiseSchedule::new(config, &DDPM_BETAS, ZeroSnr::Ignored)?;
         let spacing = config.spacing(Spacing::Leading)?;
         let offset = config.integer("steps_offset", 0)?;

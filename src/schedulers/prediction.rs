@@ -1,10 +1,6 @@
 //! What a network's output means, and the clean latents it implies.
 
-use anyhow::Result;
 use burn::tensor::Tensor;
-
-use super::config::SchedulerConfig;
-use super::families::Family;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Prediction {
@@ -21,21 +17,6 @@ pub(super) enum Prediction {
 use Prediction::{Epsilon, Flow, Sample, Velocity};
 
 impl Prediction {
-    pub fn new(config: &SchedulerConfig, allowed: &[(&str, Prediction)]) -> Result<Self> {
-        if config.chosen.family.is_some_and(Family::is_flow) {
-            return Ok(Flow);
-        }
-        let Some(chosen) = config.chosen.prediction else {
-            return config.choice("prediction_type", "epsilon", allowed);
-        };
-        if allowed.iter().any(|(_, prediction)| *prediction == chosen) {
-            return Ok(chosen);
-        }
-        let names: Vec<_> = allowed.iter().map(|(name, _)| *name).collect();
-        crate::fail!(InvalidSpec, "prediction_type is not what {} can follow; allowed: {}", config.name(), names.join(", ");
-            "choose another one with --scheduler, for example `--scheduler euler`")
-    }
-
     /// x0 from `sample = alpha * x0 + sigma * noise`.
     pub fn denoised<const D: usize>(
         self,
@@ -116,18 +97,4 @@ pub(super) fn alpha_sigma(sigma: f64, flow: bool) -> (f64, f64) {
 pub(super) fn lambda(sigma: f64, flow: bool) -> f64 {
     let (alpha, sigma) = alpha_sigma(sigma, flow);
     alpha.ln() - sigma.ln()
-}
-
-/// `flow_prediction` and `use_flow_sigmas` only make sense together.
-pub(super) fn flow_sigmas(config: &SchedulerConfig, prediction: Prediction) -> Result<bool> {
-    if let Some(family) = config.chosen.family {
-        return Ok(family.is_flow());
-    }
-    let flow = config.flag("use_flow_sigmas", false)?;
-    if flow == (prediction == Flow) {
-        return Ok(flow);
-    }
-    let needed = if flow { "false without" } else { "true with" };
-    let allowed = format!("{needed} prediction_type `flow_prediction`");
-    Err(config.not_built("use_flow_sigmas", &flow.to_string(), &allowed))
 }

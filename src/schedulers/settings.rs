@@ -6,37 +6,19 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use super::chosen::Given;
 use super::config::SchedulerConfig;
 use super::curves::Curve;
-use super::families::Family;
+use super::families::{CurveFields, Family};
+use super::prediction::Prediction;
 use super::spacing::{SPACINGS, Spacing};
 use crate::error::{Error, ErrorKind};
-
-/// Which sigma curves a diffusers class reads from its file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum CurveFields {
-    /// None: what the file says of them is for other classes.
-    Ignored,
-    /// `use_karras_sigmas`, `use_exponential_sigmas` and `use_beta_sigmas`.
-    Three,
-    /// Also `use_lu_lambdas`.
-    WithLu,
-}
 
 /// `final_sigmas_type`: where the trajectory ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum FinalSigma {
     Zero,
     SigmaMin,
-}
-
-/// A schedule that the user gives number by number.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Given {
-    /// Training timesteps, descending; noise levels follow from them.
-    Timesteps(Vec<f64>),
-    /// Noise levels, descending, the one at the end included; timesteps follow from them.
-    Sigmas(Vec<f64>),
 }
 
 /// How the timesteps and noise levels of a run are laid out.
@@ -126,6 +108,40 @@ impl SchedulerConfig {
         let clip = self.flag("clip_sample", default)?;
         let range = self.number("clip_sample_range", 1.0)?;
         Ok(clip.then_some(range))
+    }
+
+    /// What the network's output means: as chosen, or as the file says.
+    ///
+    /// # Errors
+    /// `InvalidSpec` or `Config` for one that is not among `allowed`.
+    pub(super) fn prediction(&self, allowed: &[(&str, Prediction)]) -> Result<Prediction> {
+        if self.chosen.family.is_some_and(Family::is_flow) {
+            return Ok(Prediction::Flow);
+        }
+        let Some(chosen) = self.chosen.prediction else {
+            return self.choice("prediction_type", "epsilon", allowed);
+        };
+        if allowed.iter().any(|(_, prediction)| *prediction == chosen) {
+            return Ok(chosen);
+        }
+        let names: Vec<_> = allowed.iter().map(|(name, _)| *name).collect();
+        crate::fail!(InvalidSpec, "prediction_type is not what {} can follow; allowed: {}", self.name(), names.join(", ");
+            "choose another one with --scheduler, for example `--scheduler euler`")
+    }
+
+    /// Whether noise levels lie on a straight line. `flow_prediction` and `use_flow_sigmas` only make
+    /// sense together.
+    pub(super) fn flow_sigmas(&self, prediction: Prediction) -> Result<bool> {
+        if let Some(family) = self.chosen.family {
+            return Ok(family.is_flow());
+        }
+        let flow = self.flag("use_flow_sigmas", false)?;
+        if flow == (prediction == Prediction::Flow) {
+            return Ok(flow);
+        }
+        let needed = if flow { "false without" } else { "true with" };
+        let allowed = format!("{needed} prediction_type `flow_prediction`");
+        Err(self.not_built("use_flow_sigmas", &flow.to_string(), &allowed))
     }
 
     /// How much noise an ancestral sampler adds, 0 to 1.

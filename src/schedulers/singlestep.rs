@@ -56,7 +56,7 @@ impl<const D: usize> Singlestep<D> {
         let to_zero = settings.final_sigma == FinalSigma::Zero || settings.given.is_some();
         Ok(Self {
             schedule: SolverSchedule::new(config, &settings, &schedule, rules, n)?,
-            prediction: Prediction::new(config, DIFFUSION)?,
+            prediction: config.prediction(DIFFUSION)?,
             solver,
             orders: orders(solver, to_zero, n),
             history: VecDeque::new(),

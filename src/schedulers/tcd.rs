@@ -31,7 +31,7 @@ pub(super) struct Tcd {
 impl Tcd {
     pub fn new(config: &SchedulerConfig, n: usize) -> Result<Self> {
         config.refuse(&["thresholding"])?;
-        let prediction = Prediction::new(config, DIFFUSION)?;
+        let prediction = config.prediction(DIFFUSION)?;
         let schedule = NoiseSchedule::exact(config, &SDXL_BETAS, prediction)?;
         let timesteps = distilled_timesteps(config, schedule.len(), n)?;
         let eta = config.eta(Family::Tcd)?;

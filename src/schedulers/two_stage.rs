@@ -85,7 +85,7 @@ impl<const D: usize> TwoStage<D> {
             init_noise_sigma: single.init_noise_sigma,
             method,
             eta,
-            prediction: Prediction::new(config, EPSILON_OR_VELOCITY)?,
+            prediction: config.prediction(EPSILON_OR_VELOCITY)?,
             started: None,
         })
     }

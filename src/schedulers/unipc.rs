@@ -12,7 +12,7 @@ use super::config::SchedulerConfig;
 use super::curves::Curve;
 use super::levels::{SolverRules, SolverSchedule, flow_shift};
 use super::noise_schedule::{DDPM_BETAS, NoiseSchedule, ZeroSnr};
-use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, flow_sigmas, lambda};
+use super::prediction::{DIFFUSION_OR_FLOW, Prediction, alpha_sigma, lambda};
 use super::scheduler::{NoiseSource, Scheduler};
 use super::settings::LevelSettings;
 
@@ -66,8 +66,8 @@ impl<const D: usize> UniPc<D> {
                 ("logrho", Bh2),
             ],
         )?;
-        let prediction = Prediction::new(config, DIFFUSION_OR_FLOW)?;
-        let flow = flow_sigmas(config, prediction)?;
+        let prediction = config.prediction(DIFFUSION_OR_FLOW)?;
+        let flow = config.flow_sigmas(prediction)?;
         let lower_order_final = config.flag("lower_order_final", true)?;
         if !lower_order_final && solver_order > 1 {
             let allowed = "true unless solver_order is 1";

@@ -4,22 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::words::checked_text;
 use crate::config::shown;
-use crate::job::content::{Content, Key};
 use crate::limits::LORA_SCALE;
-
-/// The keys of an entry that is a map.
-pub const KEYS: &[Key] = &[
-    Key {
-        name: "file",
-        content: Content::Text,
-        needed: true,
-    },
-    Key {
-        name: "scale",
-        content: Content::real(&LORA_SCALE),
-        needed: false,
-    },
-];
 
 /// `FILE[:SCALE]` as a map; a drive letter or a colon in a path is no scale.
 ///

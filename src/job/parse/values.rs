@@ -6,7 +6,7 @@ use super::node::{Entry, Node, Value};
 use super::words::{Read, checked_id, checked_text, number};
 use super::{loras, messages};
 use crate::config::{nearest, shown};
-use crate::job::content::{Content, Key};
+use crate::job::content::{Content, Key, LORA_KEYS};
 
 /// What is wrong with a value, and where inside it.
 #[derive(Debug, Default, PartialEq)]
@@ -152,7 +152,7 @@ fn map(keys: &[Key], entries: &[Entry], lenient: bool) -> Result<Read, Wrong> {
 }
 
 fn lora(entries: &[Entry], lenient: bool) -> Result<Read, Wrong> {
-    let mut read = map(loras::KEYS, entries, lenient)?;
+    let mut read = map(LORA_KEYS, entries, lenient)?;
     let scale = read.json["scale"].as_f64().unwrap_or(1.0);
     loras::checked(read.json["file"].as_str().unwrap_or_default(), scale)?;
     read.json["scale"] = scale.into();

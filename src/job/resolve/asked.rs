@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 
-use super::written::Written;
+use super::written::{Written, prompt};
 use super::{loras, negatives, options};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::fail;
 use crate::job::inputs::Input;
 use crate::job::kinds::JobKind;
 use crate::job::origin::Trust;
@@ -102,15 +101,6 @@ fn judge(spec: &JobSpec, prompt: &str, written: &Written, has_reference: bool, j
     let negatives = [&spec.negative_prompt, &spec.config.negative_prompt_2];
     let negatives: Vec<&str> = negatives.into_iter().flatten().map(String::as_str).collect();
     judge.job(&texts, &negatives, has_reference)
-}
-
-/// # Errors
-/// `InvalidSpec` without one.
-pub fn prompt(spec: &JobSpec) -> Result<String> {
-    match &spec.prompt {
-        Some(prompt) => Ok(prompt.clone()),
-        None => fail!(InvalidSpec, "prompt is missing"; "give a prompt"),
-    }
 }
 
 struct Negative {

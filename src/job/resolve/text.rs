@@ -3,15 +3,16 @@
 use anyhow::Result;
 use serde_json::Value as Json;
 
-use super::asked::{Asked, prompt};
+use super::asked::Asked;
+use super::written::prompt;
 use super::written::unweighted;
 use crate::config::{ContentMode, nearest, shown};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::job::kinds::{self, UNRESTRICTED};
-use crate::job::parse::messages::{Speaker, Turn, shorten};
 use crate::job::settled::{Answering, Chat, Enhancing};
 use crate::job::spec::JobSpec;
+use crate::job::turns::{Speaker, Turn, shorten};
 use crate::policy::Judge;
 use crate::registry::{self, Source};
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::asked::prompt;
+use crate::fail;
 use crate::job::settled::Strategy;
 use crate::job::spec::JobSpec;
 use crate::prompts::tags::{self, LoraTag, Tagged};
@@ -14,6 +14,15 @@ pub struct Written {
     pub loras: Vec<LoraTag>,
     pub syntax: PromptSyntax,
     pub strategy: Strategy,
+}
+
+/// # Errors
+/// `InvalidSpec` without one.
+pub fn prompt(spec: &JobSpec) -> Result<String> {
+    match &spec.prompt {
+        Some(prompt) => Ok(prompt.clone()),
+        None => fail!(InvalidSpec, "prompt is missing"; "give a prompt"),
+    }
 }
 
 /// Takes the LoRAs out of a prompt, and puts a producer's `compel_weights` in.

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::Folder;
 use super::claim::waiting;
 use super::layout::{self, Source, WorkFile, record_path, source_path};
 use super::recover::{finish_retries, recover};
 use super::scan::{Entry, Which, read_source};
 use super::settle::{free_names, put_back};
+use super::state::Folder;
 use crate::fail;
 use crate::files::points::point;
 use crate::files::{Existing, Lock, remove_if_there, sha256_hex, write_whole};

@@ -7,7 +7,6 @@
 //! ```
 //! After a crash anywhere in between, what lies in `work/` goes back (`recover`).
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -15,23 +14,15 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
+use super::desk::Desk;
 use super::layout::{self, record_path, source_path};
-use super::scan::{Entry, Look, Scan, Which, read_source};
-use super::{Folder, Held};
+use super::scan::{Entry, Look, Which, read_source};
+use super::state::{Folder, Held};
 use crate::files::points::point;
 use crate::files::{move_new, move_whole, remove_if_there};
 use crate::queue::contract::{Claim, Next, Token, Trouble, Waiting, Wish};
 use crate::queue::order;
 use crate::queue::record::Record;
-
-/// What the drain remembers between two claims.
-#[derive(Default)]
-pub struct Desk {
-    pub scan: Scan,
-    /// Ids of all jobs that are held or have ended, by their lower-case form. Made with the first claim;
-    /// others may remove jobs meanwhile, so a hit is looked up.
-    taken: Option<HashMap<String, String>>,
-}
 
 /// Under which NAME a job is taken.
 enum Naming {
@@ -149,7 +140,7 @@ impl Folder {
     }
 
     fn name_for(&self, desk: &mut Desk, id: &str, look: &Look) -> Result<Naming> {
-        let Some(with) = desk.taken_by(self, id)? else {
+        let Some(with) = desk.taken_by(&self.layout, id)? else {
             return Ok(Naming::Free(id.into()));
         };
         let first = match self.held_record(&with) {
@@ -181,43 +172,6 @@ impl Folder {
         }
         Ok(())
     }
-}
-
-impl Desk {
-    /// The id, perhaps written otherwise, under which a job is held or has ended.
-    fn taken_by(&mut self, folder: &Folder, id: &str) -> Result<Option<String>> {
-        let taken = match &mut self.taken {
-            Some(taken) => taken,
-            none => none.insert(taken_ids(folder)?),
-        };
-        Ok(taken.get(&id.to_ascii_lowercase()).cloned())
-    }
-
-    fn remember(&mut self, id: &str) {
-        if let Some(taken) = &mut self.taken {
-            taken.insert(id.to_ascii_lowercase(), id.into());
-        }
-    }
-
-    /// Forgets an id that waits again.
-    pub fn free(&mut self, id: &str) {
-        if let Some(taken) = &mut self.taken {
-            taken.remove(&id.to_ascii_lowercase());
-        }
-    }
-}
-
-fn taken_ids(folder: &Folder) -> Result<HashMap<String, String>> {
-    let mut taken = HashMap::new();
-    let layout = &folder.layout;
-    for place in [layout.done(), layout.dead(), layout.work()] {
-        for name in layout::records_in(&place)? {
-            if !layout::is_conflict(&name) {
-                taken.insert(name.to_ascii_lowercase(), name);
-            }
-        }
-    }
-    Ok(taken)
 }
 
 fn trouble(id: &str, entry: &Entry, look: &Look, conflict: Option<String>) -> Option<Trouble> {

@@ -3,19 +3,18 @@
 //! `layout` says what lies where; `scan` looks for what waits, `claim` takes it, `settle` ends it and
 //! `recover` puts right what a crash left. The work is plain files, done beside the async runtime.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::contract::{
-    Access, Added, Cancel, Claim, Found, Lease, NewJob, Next, Options, Peek, Queue, Retry, Settled, Snapshot,
-    Token, Waiting, Wish,
+    Access, Added, Cancel, Claim, Found, Lease, NewJob, Next, Options, Queue, Retry, Settled, Snapshot,
+    Waiting, Wish,
 };
 
 use super::record::{Record, Running};
@@ -23,16 +22,18 @@ use crate::fail;
 use crate::files::{Lock, make_folder};
 use crate::outbox::envelope::{Envelope, OutboxStore};
 use crate::outbox::folder::FolderOutbox;
-use claim::Desk;
-use layout::{Layout, Source, WorkFile};
+use layout::Layout;
+use state::{Folder, lock};
 use watch::Watch;
 
 mod admin;
 mod claim;
+mod desk;
 mod layout;
 mod recover;
 mod scan;
 mod settle;
+mod state;
 mod watch;
 
 /// A drain that ends, or an operator's command, may hold the lock for a moment.
@@ -43,28 +44,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub struct FolderQueue {
     folder: Arc<Folder>,
     watch: AsyncMutex<Option<Watch>>,
-}
-
-/// Its files and what this process knows of them.
-pub struct Folder {
-    layout: Layout,
-    peek: Arc<dyn Peek>,
-    consumer: String,
-    outbox: FolderOutbox,
-    lock: Mutex<Option<Lock>>,
-    desk: Mutex<Desk>,
-    held: Mutex<HashMap<String, Arc<Mutex<Held>>>>,
-    serial: AtomicU64,
-}
-
-/// A job that this process holds.
-struct Held {
-    serial: u64,
-    source: Source,
-    /// As it was saved last.
-    record: Record,
-    running: Option<Running>,
-    written: Instant,
 }
 
 impl FolderQueue {
@@ -242,64 +221,6 @@ impl Folder {
         }
         Ok(held.is_some())
     }
-
-    fn locked(&self) -> bool {
-        lock(&self.lock).is_some()
-    }
-
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        lock(&self.desk)
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<Mutex<Held>>>> {
-        lock(&self.held)
-    }
-
-    fn serial(&self) -> u64 {
-        self.serial.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// What a claim stands for, `None` if it has ended.
-    fn held_by(&self, claim: &Claim) -> Option<(String, Arc<Mutex<Held>>)> {
-        let Token::Folder { name, serial } = &claim.token else {
-            return None;
-        };
-        let held = self.held().get(name)?.clone();
-        let ours = lock(&held).serial == *serial;
-        ours.then(|| (name.clone(), held))
-    }
-
-    /// The record of a job that is held here.
-    fn held_record(&self, name: &str) -> Option<Record> {
-        let held = self.held().get(name)?.clone();
-        let record = lock(&held).record.clone();
-        Some(record)
-    }
-}
-
-impl Held {
-    fn new(serial: u64, source: Source, record: Record) -> Self {
-        Self {
-            serial,
-            source,
-            record,
-            running: None,
-            written: Instant::now(),
-        }
-    }
-
-    fn work_file(&self) -> WorkFile {
-        WorkFile {
-            record: self.record.clone(),
-            running: self.running.clone(),
-            settling: None,
-        }
-    }
-}
-
-/// A panic elsewhere leaves files as they are, and they are what counts.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::layout::{self, Layout, Settling, Source, WorkFile, record_path, source_path};
-use super::{Folder, Held, lock};
+use super::state::{Folder, Held, lock};
 use crate::files::points::point;
 use crate::files::{move_new, move_whole, remove_if_there, sync_folder};
 use crate::outbox::envelope::Envelope;

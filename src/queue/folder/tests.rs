@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, kind_of};
 use crate::files::{Existing, sha256_hex, write_whole};
 use crate::outbox::envelope::Which;
 use crate::outcome::Status;
-use crate::queue::contract::{State, Trouble};
+use crate::queue::contract::{Peek, State, Trouble};
 use crate::queue::testing::*;
 
 struct Place {

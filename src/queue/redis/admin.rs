@@ -3,11 +3,11 @@
 use anyhow::Result;
 use redis::streams::{StreamPendingCountReply, StreamRangeReply};
 
+use super::RedisQueue;
 use super::entry::Entry;
 use super::keys::Keys;
-use super::scripts::{Script, script_arguments};
+use super::scripts::{Script, script_arguments, to_json};
 use super::server::GROUP;
-use super::{RedisQueue, to_json};
 use crate::fail;
 use crate::files::points::point;
 use crate::files::sha256_hex;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -174,10 +174,6 @@ impl Queue for RedisQueue {
         }
         Ok(())
     }
-}
-
-fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).context("a record is plain JSON")
 }
 
 #[cfg(test)]

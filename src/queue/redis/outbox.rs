@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use async_trait::async_trait;
 
+use super::alive;
 use super::keys::Keys;
-use super::scripts::{Script, script_arguments};
+use super::scripts::{Script, script_arguments, to_json};
 use super::server::Server;
-use super::{alive, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::{CLAIM_MS, Counts, Envelope, OutboxStore, State, Which, now_ms};
 use crate::queue::contract::QueueName;

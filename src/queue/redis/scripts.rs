@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use anyhow::{Context, Result};
+use serde::Serialize;
+
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
 /// What a script does; its file says what it takes and returns.
@@ -48,6 +51,11 @@ macro_rules! script_arguments {
     ($($argument:expr),* $(,)?) => { vec![$(Vec::<u8>::from($argument)),*] };
 }
 pub(super) use script_arguments;
+
+/// A record or a callback, as an argument of a script.
+pub fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).context("a record is plain JSON")
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::scripts::{Script, script_arguments};
-use super::{RedisQueue, to_json};
+use super::RedisQueue;
+use super::scripts::{Script, script_arguments, to_json};
 use crate::files::points::point;
 use crate::outbox::envelope::Envelope;
 use crate::outcome::Status;
