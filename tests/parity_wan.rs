@@ -16,15 +16,14 @@ use ourvidz::pipelines::{
     Event, LoadOptions, References, VideoPipeline, VideoRequest, model_hash, token_counter,
 };
 use ourvidz::registry::{ModelFamily, ModelSpec, Source};
-use ourvidz::weights::names_wan::detect;
 use ourvidz::weights::vars::Mode;
-use ourvidz::weights::{Checkpoint, ModelFiles, Vars};
+use ourvidz::weights::{Checkpoint, ModelFiles, NameTable, Vars};
 
 use crate::parity_models::{Case, assert_close, data, relative_error};
 
 fn load<T>(component: &str, checkpoint: &Checkpoint, make: impl Fn(&Vars) -> T) -> T {
     // Wan's own code builds its autoencoder with two residual blocks a level, the decoder one more.
-    let table = detect(checkpoint, 3);
+    let table = NameTable::of_wan(checkpoint, 3);
     let dtype = Some(DType::F32);
     let vars = Vars::new(component, checkpoint, table, &Device::flex(), dtype, Mode::Load);
     let model = make(&vars);

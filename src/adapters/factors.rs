@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::weights::Checkpoint;
-use crate::weights::checkpoint::Entry;
+use crate::weights::Entry;
 
 /// What a tensor is to its layer, by the end of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use super::factors::{Factor, Factors, Role};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::weights::Checkpoint;
-use crate::weights::checkpoint::Entry;
+use crate::weights::Entry;
 
 /// Where PEFT's configuration stands in the header, see diffusers' `lora_base.py`.
 const PEFT_CONFIG: &str = "lora_adapter_metadata";

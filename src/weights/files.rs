@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::de::DeserializeOwned;
 
-use super::Checkpoint;
+use super::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::read_bounded;

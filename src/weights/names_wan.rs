@@ -1,31 +1,11 @@
 //! WAN 2.1 and umT5 as their authors publish them: from diffusers' names to theirs
 //! (github.com/Wan-Video/Wan2.1, `wan/modules/`).
 
-use super::names::NameTable;
-use super::{Checkpoint, Origin};
+use super::checkpoint::Checkpoint;
+use super::origin::{Origin, lookup};
 
 /// What repackagers put before the transformer's names.
-const REPACKAGED: &str = "model.diffusion_model.";
-
-/// The layout of a WAN component, told from the names in its checkpoint.
-///
-/// `resnets_per_up_block` is the autoencoder's `num_res_blocks + 1`, which its names do not tell.
-pub fn detect(checkpoint: &Checkpoint, resnets_per_up_block: usize) -> NameTable {
-    let has = |name: &str| checkpoint.get(name).is_some();
-    if has("text_embedding.0.weight") {
-        NameTable::WanTransformer { repackaged: false }
-    } else if has(&format!("{REPACKAGED}text_embedding.0.weight")) {
-        NameTable::WanTransformer { repackaged: true }
-    } else if has("decoder.middle.0.residual.0.gamma") {
-        NameTable::WanVae { resnets_per_up_block }
-    } else if has("token_embedding.weight") {
-        NameTable::Umt5 { original: true }
-    } else if has("shared.weight") || has("encoder.embed_tokens.weight") {
-        NameTable::Umt5 { original: false }
-    } else {
-        NameTable::Diffusers
-    }
-}
+pub(super) const REPACKAGED: &str = "model.diffusion_model.";
 
 /// True when a checkpoint holds VACE's control branch, whatever its layout.
 pub fn has_control_branch(checkpoint: &Checkpoint) -> bool {
@@ -174,8 +154,4 @@ pub(super) fn umt5(name: &str) -> Option<Origin> {
 /// Stored beside umT5 by some writers: the same table once more, and the tokenizer's own file.
 pub(super) fn is_umt5_extra(stored: &str) -> bool {
     ["encoder.embed_tokens.weight", "spiece_model"].contains(&stored)
-}
-
-fn lookup<'a>(table: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
-    table.iter().find(|(from, _)| *from == key).map(|(_, to)| *to)
 }

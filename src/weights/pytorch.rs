@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use anyhow::Result;
 
-use super::checkpoint::{Content, Place};
 use super::pickle::{Context, Machine, StoredTensor};
+use super::source::{Content, Place};
 use super::zip_archive;
 
 /// A state dictionary of ten thousand tensors takes about 2 MB; each byte may cost 24 of memory.

@@ -7,8 +7,8 @@ use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData}
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 
-use super::checkpoint::{Entry, Source};
-use super::names::Origin;
+use super::origin::Origin;
+use super::source::{Entry, Source};
 
 /// A tensor in its file and the form it takes in memory: enough to read it, and to read it again.
 #[derive(Debug, Clone)]

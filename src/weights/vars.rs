@@ -13,10 +13,11 @@ use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::Dtype;
 
-use super::Checkpoint;
-use super::checkpoint::{Entry, Source};
-use super::names::{NameTable, Origin};
+use super::checkpoint::Checkpoint;
+use super::names::NameTable;
+use super::origin::Origin;
 use super::param::{Param, Parameters};
+use super::source::{Entry, Source};
 use super::stored::{Scale, Stored, is_read, widen};
 use crate::error::{Error, ErrorKind};
 use crate::text::escaped;

@@ -17,9 +17,9 @@ use crate::pipelines::embedded::MICRO_WAN;
 use crate::registry::{ModelSpec, Source};
 use crate::schedulers::SchedulerConfig;
 use crate::tokenizers::json::JsonTokenizer;
-use crate::weights::names_wan::{detect, has_control_branch};
+use crate::weights::names_wan::has_control_branch;
 use crate::weights::vars::Mode;
-use crate::weights::{Checkpoint, ModelFiles, Report, Vars};
+use crate::weights::{Checkpoint, ModelFiles, NameTable, Report, Vars};
 
 /// The components that hold weights, in the order they are used.
 pub const COMPONENTS: [&str; 3] = ["text_encoder", "transformer", "vae"];
@@ -218,7 +218,7 @@ impl Layout {
         make: impl FnOnce(&Vars) -> Result<T>,
     ) -> Result<(T, Report)> {
         let checkpoint = self.checkpoint(component)?;
-        let table = detect(&checkpoint, resnets_per_up_block);
+        let table = NameTable::of_wan(&checkpoint, resnets_per_up_block);
         let dtype = target.stored_dtype(component, checkpoint.size_bytes());
         let vars = Vars::new(component, &checkpoint, table, &target.device, dtype, target.mode);
         let model = make(&vars).with_context(|| format!("`{}`", self.files.label(component)))?;
