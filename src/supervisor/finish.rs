@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Drain;
-use super::intake::{Ready, Taken};
+use super::drain::Drain;
+use super::held::{Ready, Taken};
 use super::lease::Hold;
 use super::run::End;
 use super::tell::Ended;
@@ -44,7 +44,7 @@ pub async fn finish(drain: Rc<Drain>, ready: Ready, end: End, worker: String) {
         }
         End::Crashed(how) => crashed(&drain, ready, &worker, &how).await,
         End::TimedOut => timed_out(&drain, ready, &worker).await,
-        End::Interrupted(why) => hand_back(&drain, &ready.claim, &why).await,
+        End::Interrupted(why) => drain.hand_back(&ready.claim, &why).await,
         End::Lost => drain.released(ready.claim.id(), "somebody else has it"),
     }
     // What is left goes with the whole folder.
@@ -64,7 +64,7 @@ async fn on_outcome(drain: &Rc<Drain>, mut ready: Ready, outcome: Outcome) {
         // Its disk failed, not the job.
         ErrorKind::CannotWrite | ErrorKind::Io => {
             let error = failure.to_error().into();
-            hand_back(drain, &ready.claim, &failure.message).await;
+            drain.hand_back(&ready.claim, &failure.message).await;
             drain.ending.fault(&error);
         }
         kind => {
@@ -91,7 +91,7 @@ async fn crashed(drain: &Rc<Drain>, mut ready: Ready, worker: &str, how: &str) {
     record.attempts += 1;
     record.note(CRASHED, Some(worker), Some(how));
     if record.attempts < drain.options.max_attempts {
-        return hand_back(drain, &ready.claim, "its worker died").await;
+        return drain.hand_back(&ready.claim, "its worker died").await;
     }
     let error = Error::new(
         ErrorKind::WorkerCrashed,
@@ -110,7 +110,7 @@ async fn timed_out(drain: &Rc<Drain>, mut ready: Ready, worker: &str) {
     record.attempts += 1;
     record.note(TIMED_OUT, Some(worker), Some(&format!("over {limit} s")));
     if drain.options.retry_timeouts && record.attempts < drain.options.max_attempts {
-        return hand_back(drain, &ready.claim, "it ran over its time").await;
+        return drain.hand_back(&ready.claim, "it ran over its time").await;
     }
     let error = Error::new(ErrorKind::TimedOut, format!("over its time limit of {limit} s"))
         .hint("raise --job-timeout, or ask for fewer steps, frames or pixels");
@@ -152,7 +152,7 @@ async fn complete(drain: &Rc<Drain>, ready: Ready, outcome: Outcome, stored: Vec
     let assets = match reported(drain, &outcome, &stored).await {
         Ok(assets) => assets,
         Err(error) => {
-            hand_back(drain, &claim, &format!("{error:#}")).await;
+            drain.hand_back(&claim, &format!("{error:#}")).await;
             return drain.ending.fault(&error);
         }
     };
@@ -217,7 +217,7 @@ async fn settle(
     if !matches!(claim.trouble, Some(Trouble::Conflict { .. }))
         && let Err(error) = write_callback(drain, &spec, claim.id(), &hold, text).await
     {
-        hand_back(drain, &claim, &format!("{error:#}")).await;
+        drain.hand_back(&claim, &format!("{error:#}")).await;
         return drain.ending.fault(&error);
     }
     point("drain:before-settle");
@@ -296,28 +296,4 @@ fn told_all(drain: &Drain, claim: &Claim, body: &Value) {
         seconds,
     };
     drain.teller.settled(&ended, body);
-}
-
-/// Gives a job back, best effort: where even that fails, the lease or the next drain does it.
-pub async fn hand_back(drain: &Drain, claim: &Claim, why: &str) {
-    let mut claim = claim.clone();
-    let record = &mut claim.record;
-    (
-        record.outcome,
-        record.error,
-        record.finished_at,
-        record.webhook_id,
-    ) = (None, None, None, None);
-    record.assets.clear();
-    match drain.queue.release(&claim, why).await {
-        Ok(Lease::Lost) => drain.released(claim.id(), "somebody else has it"),
-        Ok(_) => drain.released(claim.id(), why),
-        Err(error) => {
-            drain.released(claim.id(), why);
-            tracing::warn!(
-                job = claim.id(),
-                "could not be handed back, the next drain finds it: {error:#}"
-            );
-        }
-    }
 }

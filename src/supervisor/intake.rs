@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::Drain;
+use super::drain::Drain;
 use super::finish;
+use super::held::{Ready, Taken};
 use super::jobs::parse_one;
-use super::lease::Hold;
 use super::protocol::Run;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Fetched, Job, JobSpec, Local, Work, labels, references};
@@ -22,24 +22,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The event of a job that was handed back because a reference's server failed.
 const POSTPONED: &str = "fetch_postponed";
-
-/// A claimed job.
-pub struct Taken {
-    pub claim: Claim,
-    pub hold: Hold,
-    /// Empty where the source could not be read.
-    pub spec: JobSpec,
-}
-
-/// A job that a worker can begin.
-pub struct Ready {
-    pub claim: Claim,
-    pub hold: Hold,
-    pub spec: JobSpec,
-    pub job: Job,
-    pub order: Run,
-    pub begun: Instant,
-}
 
 /// What the queue had.
 pub enum Intake {
@@ -92,11 +74,13 @@ pub async fn admit(drain: &Rc<Drain>, claim: Claim, worker: &str, device: &str) 
     };
     if drain.ending.cause().is_some() {
         // The signal came while the queue was asked.
-        finish::hand_back(drain, &taken.claim, "the drain ended before it began").await;
+        drain
+            .hand_back(&taken.claim, "the drain ended before it began")
+            .await;
         return Ok(None);
     }
     if let Err(error) = drain.check_store().await {
-        finish::hand_back(drain, &taken.claim, "the storage cannot be used").await;
+        drain.hand_back(&taken.claim, "the storage cannot be used").await;
         return Err(error);
     }
     let record = &taken.claim.record;
@@ -173,7 +157,7 @@ async fn ready(drain: &Rc<Drain>, mut taken: Taken, job: Job, fetched: Fetched) 
         }
         Ok(state) => taken.hold.hear(state),
         Err(error) => {
-            finish::hand_back(drain, &taken.claim, "its seeds could not be kept").await;
+            drain.hand_back(&taken.claim, "its seeds could not be kept").await;
             return Err(error);
         }
     }
@@ -261,6 +245,8 @@ async fn postpone(drain: &Rc<Drain>, taken: &mut Taken, error: anyhow::Error) ->
                 .into());
         }
     }
-    finish::hand_back(drain, &taken.claim, "a reference's server does not answer").await;
+    drain
+        .hand_back(&taken.claim, "a reference's server does not answer")
+        .await;
     Ok(None)
 }

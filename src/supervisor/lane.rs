@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
-use super::Drain;
-use super::finish::{finish, hand_back};
-use super::intake::{Intake, Ready, next};
+use super::drain::Drain;
+use super::finish::finish;
+use super::held::Ready;
+use super::intake::{Intake, next};
 use super::run::run;
 use super::slot::Slot;
+use crate::outbox::body::{self, Report};
 
 /// The longest wait for news of a queue; nothing depends on it but a queue that tells nobody.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -78,7 +80,7 @@ impl Lane {
         self.affinity.clone_from(&ready.claim.peeked.affinity);
         ready.begun = Instant::now();
         ready.claim.record.started_at = Some(Timestamp::now());
-        let processing = self.drain.tell_processing(&ready);
+        let processing = tell_processing(&self.drain, &ready);
         let (drain, affinity) = (self.drain.clone(), self.affinity.clone());
         let (name, device) = (self.slot.name.clone(), self.slot.device.clone());
         let ahead = &mut self.ahead;
@@ -142,9 +144,33 @@ impl Lane {
         if let Some(ahead) = self.ahead.take()
             && let Ok(Ok(Intake::Ready(ready))) = ahead.await
         {
-            hand_back(&self.drain, &ready.claim, "the drain ended before it began").await;
+            self.drain
+                .hand_back(&ready.claim, "the drain ended before it began")
+                .await;
         }
         self.settle_last().await;
         self.slot.close().await;
     }
+}
+
+/// Says once, best effort, that a job begins.
+fn tell_processing(drain: &Drain, ready: &Ready) -> JoinHandle<()> {
+    let (url, _) = drain.receiver(&ready.spec);
+    let report = Report {
+        job_id: ready.claim.id().into(),
+        user_id: ready.spec.user_id.clone(),
+        status: body::Status::Processing,
+        assets: Vec::new(),
+        error_message: None,
+        metadata: drain.jobs.begun(&ready.job),
+    };
+    let text = body::body(drain.options.callback.format, &report).to_string();
+    let (deliverer, id) = (drain.deliverer.clone(), ready.claim.id().to_string());
+    spawn_local(async move {
+        if let Some(url) = url
+            && let Some(why) = deliverer.send_once(&url, &text).await
+        {
+            tracing::debug!(job = id, "not told that it begins: {why}");
+        }
+    })
 }

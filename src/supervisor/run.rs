@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::Drain;
+use super::drain::Drain;
 use super::ending::Cause;
-use super::intake::Ready;
+use super::held::Ready;
 use super::protocol::{Message, Order};
 use super::slot::{NoWorker, Slot};
 use crate::error::ErrorKind;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Drain;
 use super::child::Child;
+use super::drain::Drain;
 use super::protocol::Message;
 use crate::error::{Error, ErrorKind};
 

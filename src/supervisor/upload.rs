@@ -9,9 +9,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::time::sleep;
 
-use super::Drain;
-use super::finish::hand_back;
-use super::intake::Ready;
+use super::drain::Drain;
+use super::held::Ready;
 use crate::error::{ErrorKind, kind_of};
 use crate::files::points::point;
 use crate::files::{read_bounded, sha256_hex};
@@ -47,7 +46,7 @@ pub async fn upload(drain: &Rc<Drain>, ready: &mut Ready, outcome: &Outcome) -> 
                 return Ok(None);
             },
             () = &mut ended => {
-                hand_back(drain, &ready.claim, "the drain ended before its files were stored").await;
+                drain.hand_back(&ready.claim, "the drain ended before its files were stored").await;
                 return Ok(None);
             }
         }
@@ -55,7 +54,7 @@ pub async fn upload(drain: &Rc<Drain>, ready: &mut Ready, outcome: &Outcome) -> 
     match stored {
         Ok(stored) => Ok(Some(stored)),
         Err(error) if is_surroundings(kind_of(&error)) => {
-            hand_back(drain, &ready.claim, &format!("{error:#}")).await;
+            drain.hand_back(&ready.claim, &format!("{error:#}")).await;
             drain.ending.fault(&error);
             Ok(None)
         }
