@@ -10,7 +10,7 @@ use ourvidz::adapters::{Adapter, Merged, Network, Part, ScaledAdapter};
 use ourvidz::device::Precision;
 use ourvidz::models::sdxl_unet::{UNet, UNetConfig};
 use ourvidz::models::wan_transformer::WanTransformer;
-use ourvidz::pipelines::wan::Residency;
+use ourvidz::pipelines::Residency;
 use ourvidz::pipelines::{Lora, VideoPipeline};
 use ourvidz::weights::vars::Mode;
 use ourvidz::weights::{Checkpoint, ModelFiles, NameTable, Parameters, Vars};

@@ -1,8 +1,7 @@
 //! The micro model moves what is asked, where it is asked: 24 prompts, judged by their pixels.
 
 use ourvidz::media::frames::Frame;
-use ourvidz::pipelines::wan::Residency;
-use ourvidz::pipelines::{LoadOptions, References, VideoRequest, open_video};
+use ourvidz::pipelines::{LoadOptions, References, Residency, VideoRequest, open_video};
 use ourvidz::registry::{ModelFamily, ModelSpec, Source};
 
 use crate::micro::look;

@@ -11,7 +11,8 @@ use ourvidz::models::umt5::{Umt5Config, Umt5Encoder};
 use ourvidz::models::wan_transformer::{WanTransformer, WanTransformerConfig};
 use ourvidz::models::wan_vae::{WanVae, WanVaeConfig};
 use ourvidz::models::wan_vae_tiling::Tiling;
-use ourvidz::pipelines::wan::{Residency, WanPipeline};
+use ourvidz::pipelines::Residency;
+use ourvidz::pipelines::wan::WanPipeline;
 use ourvidz::pipelines::{
     Event, LoadOptions, References, VideoPipeline, VideoRequest, model_hash, token_counter,
 };

@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor};
 use ourvidz::models::clip::ClipTextModel;
 use ourvidz::pipelines::ImageRequest;
 use ourvidz::pipelines::sdxl::prompt::encoder::{Encoded, TextEncoder};
+use ourvidz::pipelines::sdxl::prompt::notation;
 use ourvidz::prompts::compel::{Part, Prompt, parse};
 use ourvidz::prompts::{Piece, PromptSyntax};
 use ourvidz::tokenizers::clip::{ClipTokenizer, SpecialTokens};
@@ -66,7 +67,7 @@ impl Encoders {
         [0, 1].map(|i| {
             let (parts, device) = ((&self.tokenizers[i], &self.models[i]), Device::flex());
             let encoder = TextEncoder::new(parts, 0, &device, DType::F32);
-            encoder.encode(syntax, prompt, truncate).unwrap()
+            notation::encode(&encoder, syntax, prompt, truncate).unwrap()
         })
     }
 

@@ -9,9 +9,9 @@ use super::{Case, Laps, Repeat, Stage, machine, memory, repeat};
 use crate::fail;
 use crate::models::sdxl_unet::UNetConfig;
 use crate::models::sdxl_vae::VaeConfig;
+use crate::pipelines::Residency;
 use crate::pipelines::embedded::SDXL_BASE;
 use crate::pipelines::qwen::{Message, Role, Sampling, TextRequest};
-use crate::pipelines::wan::Residency;
 use crate::pipelines::{self, Event, ImageRequest, LoadOptions, VideoRequest};
 use crate::registry::{ModelFamily, ModelSpec};
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Lora, Observer};
+use super::loras::Lora;
+use super::observer::Observer;
 use crate::media::frames::Frame;
 use crate::prompts::PromptSyntax;
 use crate::registry::ModelSpec;

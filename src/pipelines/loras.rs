@@ -21,7 +21,7 @@ pub struct Lora {
 /// The adapters of one pipeline: those in the weights now, and those to merge into networks that
 /// are loaded later.
 #[derive(Debug, Default)]
-pub(in crate::pipelines) struct Adapters {
+pub(super) struct Adapters {
     wanted: Vec<ScaledAdapter>,
     opened: Vec<(Stamp, Arc<Adapter>)>,
     merged: Merged,

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::image::{ImageOutput, ImagePipeline, ImageRequest};
+use super::observer::{Event, Observer};
 use super::qwen::{FinishReason, Message, TextModel, TextObserver, TextOutput, TextRequest};
-use super::{
-    Event, ImageOutput, ImagePipeline, ImageRequest, Observer, VideoOutput, VideoPipeline, VideoRequest,
-};
+use super::video::{VideoOutput, VideoPipeline, VideoRequest};
 use crate::fail;
 use crate::media::frames::Frame;
 

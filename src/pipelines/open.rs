@@ -1,58 +1,25 @@
 //! From a registry entry to a loaded pipeline, and what can be said of a model without loading it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use burn::tensor::Device;
 
 use super::digest::Digests;
 use super::embedded::MICRO_QWEN;
+use super::image::ImagePipeline;
+use super::load::{LoadOptions, Residency};
 use super::mock::{MockPipeline, MockText};
+use super::observer::{Event, Observer};
 use super::qwen::{self, QwenPipeline, TextModel};
 use super::sdxl::SdxlPipeline;
 use super::sdxl::parts::Layout;
 use super::video::VideoPipeline;
-use super::wan::{self, Residency, WanPipeline};
-use super::{Event, ImagePipeline, Observer};
-use crate::device::Precision;
+use super::wan::{self, WanPipeline};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::registry::{ModelFamily, ModelSpec, Source};
 use crate::tokenizers::clip::ClipTokenizer;
 use crate::weights::{ModelFiles, Report};
-
-/// Where and how to load.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    pub device: Device,
-    /// `None`: the registry entry's, else what suits the device.
-    pub precision: Option<Precision>,
-    /// Keeps digests of weight files between runs; `None` computes them each time.
-    pub cache_dir: Option<PathBuf>,
-}
-
-impl LoadOptions {
-    /// The number type a model will have.
-    ///
-    /// # Errors
-    /// `Config` when the registry entry names an unknown one.
-    pub fn precision_for(&self, spec: &ModelSpec) -> Result<Precision> {
-        match (&self.precision, &spec.dtype) {
-            (Some(precision), _) => Ok(*precision),
-            (None, Some(name)) => name.parse().map_err(|e: Error| {
-                Error::new(
-                    ErrorKind::Config,
-                    format!("models.toml: model `{}`: {e}", spec.name),
-                )
-                .into()
-            }),
-            (None, None) if spec.family == ModelFamily::Qwen => {
-                Ok(QwenPipeline::default_precision(&self.device))
-            }
-            (None, None) => Ok(Precision::default_for(&self.device)),
-        }
-    }
-}
 
 /// Loads a model that makes images.
 ///

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Lora, Observer};
+use super::loras::Lora;
+use super::observer::Observer;
 use crate::media::frames::Frame;
 
 /// Text, and with some models reference pictures, to one video.

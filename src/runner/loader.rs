@@ -15,8 +15,8 @@ use crate::device::{self, DeviceChoice, Precision};
 use crate::enhance::Identity;
 use crate::fail;
 use crate::memory::{Budget, DeviceMemory, Need, Pressure, Release, Report, Rescue, Resident, Running};
+use crate::pipelines::Residency;
 use crate::pipelines::qwen::TextModel;
-use crate::pipelines::wan::Residency;
 use crate::pipelines::{self, ImagePipeline, LoadOptions, Observer, VideoPipeline};
 use crate::registry::{ModelFamily, ModelSpec};
 

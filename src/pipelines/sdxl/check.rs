@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::parts::Parts;
 use crate::fail;
 use crate::models::clip::ClipTextModel;
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 
 /// # Errors
 /// `InvalidSpec` for a request that this model cannot follow, `BadInput` for a model that no request

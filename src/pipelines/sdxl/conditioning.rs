@@ -7,7 +7,7 @@ use super::guidance::Guidance;
 use super::prompt::{Embeds, PromptEmbeds};
 use crate::fail;
 use crate::models::sdxl_unet::{Conditioning, UNetConfig};
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 
 const AESTHETIC_SCORE: f64 = 6.0;
 const NEGATIVE_AESTHETIC_SCORE: f64 = 2.5;

@@ -19,7 +19,7 @@ use crate::models::controlnet::ControlNet;
 use crate::models::ip_adapter::IpAdapter;
 use crate::models::sdxl_unet::UNet;
 use crate::models::sdxl_vae::{Vae, VaeConfig};
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 use crate::registry::{ModelSpec, Source};
 use crate::weights::vars::Mode;
 use crate::weights::{Checkpoint, ModelFiles, NameTable, Vars};

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 
 /// What a request says of guidance for one denoiser.
 #[derive(Debug, Clone)]

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use super::{SdxlPipeline, Timings};
+use super::SdxlPipeline;
 use crate::adapters::{Network, Part};
-use crate::pipelines::Lora;
+use crate::pipelines::loras::Lora;
+use crate::pipelines::timings::Timings;
 
 impl SdxlPipeline {
     /// Makes these adapters, and none of earlier requests, part of the weights; nothing else is

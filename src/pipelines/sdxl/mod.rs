@@ -1,14 +1,13 @@
 //! Stable Diffusion XL (Podell et al. 2023) as diffusers' pipelines compute it: text to image, image to
 //! image, inpainting, each with ControlNets, IP-Adapters and a refiner.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor};
 
+use super::image::{ImageOutput, ImagePipeline, ImageRequest};
 use super::loras::Adapters;
-use super::{Event, ImageOutput, ImagePipeline, ImageRequest, Observer};
+use super::observer::{Event, Observer};
+use super::timings::Timings;
 use crate::device::Precision;
 use crate::registry::ModelSpec;
 use crate::schedulers::{SamplerChoice, SchedulerConfig};
@@ -166,25 +165,5 @@ impl ImagePipeline for SdxlPipeline {
             prompt_tokens: plan.tokens.clone(),
             notes,
         })
-    }
-}
-
-#[derive(Default)]
-pub(in crate::pipelines) struct Timings(pub BTreeMap<&'static str, Duration>);
-
-impl Timings {
-    pub fn time<T>(
-        &mut self,
-        stage: &'static str,
-        device: &Device,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
-        let start = Instant::now();
-        let result = work()?;
-        device
-            .sync()
-            .map_err(|e| anyhow::anyhow!("{stage}: the device failed: {e:?}"))?;
-        *self.0.entry(stage).or_default() += start.elapsed();
-        Ok(result)
     }
 }

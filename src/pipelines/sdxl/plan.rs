@@ -17,7 +17,7 @@ use crate::media::frames::Frame;
 use crate::models::sdxl_unet::{FreeU, UNet};
 use crate::models::sdxl_vae::Vae;
 use crate::models::sdxl_vae_tiling::Tiling;
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 use crate::schedulers::{Part, SchedulerConfig};
 
 /// What everything is computed with.

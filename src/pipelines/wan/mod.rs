@@ -1,28 +1,23 @@
 //! WAN 2.1, text and reference frames to video, as diffusers' `WanPipeline` and `WanVACEPipeline`
 //! compute it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::load::{LoadOptions, Residency};
 use super::loras::Adapters;
-use super::open::LoadOptions;
-use super::sdxl::Timings;
+use super::observer::{Event, Observer};
+use super::timings::Timings;
 use super::video::{VideoOutput, VideoPipeline, VideoRequest};
-use super::{Event, Observer};
 use crate::device::is_cpu;
 use crate::fail;
 use crate::media::frames::Frame;
-use crate::models::umt5::Umt5Encoder;
 use crate::models::wan_transformer::{Control, TextCache, WanTransformer};
 use crate::models::wan_vae::WanVae;
 use crate::models::wan_vae_tiling::Tiling;
 use crate::nn::noise::TorchGenerator;
 use crate::registry::ModelSpec;
 use crate::schedulers::{self, Scheduler, SchedulerConfig};
-use crate::tokenizers::json::JsonTokenizer;
 use crate::weights::vars::Mode;
 
 mod clean;
@@ -32,34 +27,18 @@ mod loras;
 pub mod parts;
 mod text;
 
-use embed_store::EmbedStore;
-use parts::{Configs, Layout, Target};
-use text::{TEXT_LENGTH, Text};
-
-/// What happens to a network when its stage is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Residency {
-    /// All networks stay in memory, for the next job.
-    Keep,
-    /// Each is released before the next one is loaded.
-    InTurn,
-}
+use parts::{Layout, Networks, Target};
+use text::{TEXT_LENGTH, Texts};
 
 /// A WAN model on one device. Networks are loaded when their stage begins.
 pub struct WanPipeline {
-    layout: Layout,
-    configs: Configs,
-    tokenizer: JsonTokenizer,
+    networks: Networks,
     scheduler: SchedulerConfig,
-    target: Target,
     residency: Residency,
-    text_encoder: Option<Umt5Encoder>,
+    texts: Texts,
     transformer: Option<WanTransformer>,
     vae: Option<WanVae>,
     adapters: Adapters,
-    texts: BTreeMap<String, Text>,
-    cache_dir: Option<PathBuf>,
-    store: Option<EmbedStore>,
     /// What was left out of the files.
     notes: Vec<String>,
 }
@@ -83,23 +62,21 @@ impl WanPipeline {
         }
         Ok(Self {
             notes,
-            configs: layout.configs()?,
-            tokenizer: layout.tokenizer()?,
             scheduler,
-            target: Target {
-                device: options.device.clone(),
-                precision: options.precision_for(spec)?,
-                mode: Mode::Load,
-            },
             residency,
-            text_encoder: None,
+            texts: Texts::new(layout.tokenizer()?, options.cache_dir.clone()),
             transformer: None,
             vae: None,
             adapters: Adapters::default(),
-            texts: BTreeMap::new(),
-            cache_dir: options.cache_dir.clone(),
-            store: None,
-            layout,
+            networks: Networks {
+                configs: layout.configs()?,
+                target: Target {
+                    device: options.device.clone(),
+                    precision: options.precision_for(spec)?,
+                    mode: Mode::Load,
+                },
+                layout,
+            },
         })
     }
 
@@ -116,8 +93,8 @@ impl WanPipeline {
     }
 
     fn check(&self, request: &VideoRequest) -> Result<()> {
-        let vae = &self.configs.vae;
-        let [_, patch_height, patch_width] = self.configs.transformer.patch_size;
+        let vae = &self.networks.configs.vae;
+        let [_, patch_height, patch_width] = self.networks.configs.transformer.patch_size;
         for (field, value, patch) in [
             ("width", request.width_px, patch_width),
             ("height", request.height_px, patch_height),
@@ -139,7 +116,7 @@ impl WanPipeline {
             );
         }
         let [_, _, latents @ ..] = self.latents_shape(request);
-        self.configs.transformer.patches(latents)?;
+        self.networks.configs.transformer.patches(latents)?;
         if !(request.guidance_scale.is_finite() && request.references.scale.is_finite()) {
             fail!(
                 InvalidSpec,
@@ -151,7 +128,7 @@ impl WanPipeline {
 
     /// `[1, z_dim, latent frames, height / 8, width / 8]`
     fn latents_shape(&self, request: &VideoRequest) -> [usize; 5] {
-        let vae = &self.configs.vae;
+        let vae = &self.networks.configs.vae;
         let subject = usize::from(request.references.subject.is_some());
         [
             1,
@@ -191,9 +168,7 @@ impl WanPipeline {
     fn load_vae(&mut self, observer: &mut Observer<'_>) -> Result<()> {
         if self.vae.is_none() {
             observer(Event::Stage("load"))?;
-            let (vae, report) = self.layout.vae(&self.configs, &self.target)?;
-            report.into_result()?;
-            self.vae = Some(vae);
+            self.vae = Some(self.networks.vae()?);
         }
         Ok(())
     }
@@ -201,8 +176,7 @@ impl WanPipeline {
     fn load_transformer(&mut self, observer: &mut Observer<'_>) -> Result<()> {
         if self.transformer.is_none() {
             observer(Event::Stage("load"))?;
-            let (transformer, report) = self.layout.transformer(&self.configs, &self.target)?;
-            report.into_result()?;
+            let transformer = self.networks.transformer()?;
             self.adapters.merge_into_new(&loras::networks(&transformer))?;
             self.transformer = Some(transformer);
         }
@@ -210,9 +184,17 @@ impl WanPipeline {
     }
 
     fn give_memory_back(&self) {
-        if !is_cpu(&self.target.device) {
-            self.target.device.memory_cleanup();
+        if !is_cpu(&self.networks.target.device) {
+            self.networks.target.device.memory_cleanup();
         }
+    }
+
+    fn encode(&mut self, texts: &[&str], observer: &mut Observer<'_>) -> Result<()> {
+        self.texts.encode(texts, &self.networks, observer)?;
+        if self.residency == Residency::InTurn && self.texts.release() {
+            self.give_memory_back();
+        }
+        Ok(())
     }
 
     /// The control video of a VACE model.
@@ -223,7 +205,7 @@ impl WanPipeline {
         self.load_vae(observer)?;
         observer(Event::Stage("encode"))?;
         let vae = self.vae.as_ref().expect("just loaded");
-        let control = control::control_latents(vae, request, &self.target.device);
+        let control = control::control_latents(vae, request, &self.networks.target.device);
         if self.residency == Residency::InTurn {
             self.vae = None;
             self.give_memory_back();
@@ -239,10 +221,19 @@ impl WanPipeline {
         observer: &mut Observer<'_>,
     ) -> Result<Tensor<5>> {
         let transformer = self.transformer.as_ref().expect("loaded for this stage");
-        let (device, dtype) = (&self.target.device, self.target.dtype("transformer"));
+        let (device, dtype) = (
+            &self.networks.target.device,
+            self.networks.target.dtype("transformer"),
+        );
         let guidance = Guidance::of(request, &self.texts, transformer, dtype);
         let control = control.map(|control| {
-            let layers = self.configs.transformer.vace_layers.as_ref().map_or(0, Vec::len);
+            let layers = self
+                .networks
+                .configs
+                .transformer
+                .vace_layers
+                .as_ref()
+                .map_or(0, Vec::len);
             transformer.control(control, &vec![request.references.scale; layers], dtype)
         });
 
@@ -300,13 +291,8 @@ struct Guidance {
 }
 
 impl Guidance {
-    fn of(
-        request: &VideoRequest,
-        texts: &BTreeMap<String, Text>,
-        transformer: &WanTransformer,
-        dtype: DType,
-    ) -> Self {
-        let cache = |text: &str| transformer.text_cache(texts[text].embeds.clone(), dtype);
+    fn of(request: &VideoRequest, texts: &Texts, transformer: &WanTransformer, dtype: DType) -> Self {
+        let cache = |text: &str| transformer.text_cache(texts.get(text).embeds.clone(), dtype);
         Self {
             cond: cache(&request.prompt),
             uncond: is_guided(request).then(|| cache(negative(request))),
@@ -370,7 +356,7 @@ fn to_frames(chunk: Tensor<5>) -> Result<Vec<Frame>> {
 
 impl VideoPipeline for WanPipeline {
     fn takes_references(&self) -> bool {
-        self.configs.transformer.vace_layers.is_some()
+        self.networks.configs.transformer.vace_layers.is_some()
     }
 
     fn text_to_video(&mut self, request: &VideoRequest, observer: &mut Observer<'_>) -> Result<VideoOutput> {
@@ -378,8 +364,13 @@ impl VideoPipeline for WanPipeline {
         let config = self.scheduler_for(request)?;
         let scheduler = schedulers::build::<5>(&config, request.num_inference_steps)?;
         let effective_steps = scheduler.timesteps().len();
-        let mut notes = self.set_loras(&request.loras)?;
-        let device = self.target.device.clone();
+        let mut notes = loras::set(
+            &mut self.adapters,
+            &request.loras,
+            self.transformer.as_ref(),
+            &self.networks,
+        )?;
+        let device = self.networks.target.device.clone();
         let mut timings = Timings::default();
 
         observer(Event::Stage("encode"))?;
@@ -410,7 +401,7 @@ impl VideoPipeline for WanPipeline {
             self.give_memory_back();
         }
 
-        let prompt = &self.texts[&request.prompt];
+        let prompt = self.texts.get(&request.prompt);
         notes.extend(self.notes.iter().cloned());
         if prompt.cut {
             notes.push(format!(

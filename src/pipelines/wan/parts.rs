@@ -364,3 +364,34 @@ impl Target {
         widen.then(|| self.dtype(component))
     }
 }
+
+/// A model's networks: where they come from and where they go. Each is loaded when its stage begins.
+pub(super) struct Networks {
+    pub layout: Layout,
+    pub configs: Configs,
+    pub target: Target,
+}
+
+impl Networks {
+    /// # Errors
+    /// Of the files, and for tensors that do not fit.
+    pub fn text_encoder(&self) -> Result<Umt5Encoder> {
+        let (encoder, report) = self.layout.text_encoder(&self.configs, &self.target)?;
+        report.into_result()?;
+        Ok(encoder)
+    }
+
+    /// As [`Self::text_encoder`].
+    pub fn transformer(&self) -> Result<WanTransformer> {
+        let (transformer, report) = self.layout.transformer(&self.configs, &self.target)?;
+        report.into_result()?;
+        Ok(transformer)
+    }
+
+    /// As [`Self::text_encoder`].
+    pub fn vae(&self) -> Result<WanVae> {
+        let (vae, report) = self.layout.vae(&self.configs, &self.target)?;
+        report.into_result()?;
+        Ok(vae)
+    }
+}

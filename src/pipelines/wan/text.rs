@@ -1,14 +1,19 @@
 //! Texts of a job: tokens, embeddings, and where embeddings of earlier jobs are kept.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use burn::tensor::{DType, Tensor};
 
 use super::clean::clean;
 use super::embed_store::EmbedStore;
-use super::{Residency, WanPipeline};
+use super::parts::Networks;
 use crate::fail;
+use crate::models::umt5::Umt5Encoder;
 use crate::pipelines::digest::Digests;
-use crate::pipelines::{Event, Observer};
+use crate::pipelines::observer::{Event, Observer};
+use crate::tokenizers::json::JsonTokenizer;
 
 /// Every text is padded to this length with zeros, and cut at it.
 pub(super) const TEXT_LENGTH: usize = 512;
@@ -31,20 +36,55 @@ struct TextIds {
     cut: bool,
 }
 
-impl WanPipeline {
-    /// Encodes the texts that neither this job nor an earlier one has encoded.
-    pub(super) fn encode(&mut self, texts: &[&str], observer: &mut Observer<'_>) -> Result<()> {
-        if self.texts.len() + texts.len() > KEPT_TEXTS {
-            self.texts.clear();
+/// The texts of jobs, and what encodes them.
+pub(super) struct Texts {
+    tokenizer: JsonTokenizer,
+    encoder: Option<Umt5Encoder>,
+    known: BTreeMap<String, Text>,
+    cache_dir: Option<PathBuf>,
+    store: Option<EmbedStore>,
+}
+
+impl Texts {
+    pub fn new(tokenizer: JsonTokenizer, cache_dir: Option<PathBuf>) -> Self {
+        Self {
+            tokenizer,
+            encoder: None,
+            known: BTreeMap::new(),
+            cache_dir,
+            store: None,
         }
-        self.open_store()?;
+    }
+
+    /// A text that [`Self::encode`] was given last.
+    ///
+    /// # Panics
+    /// For another one.
+    pub fn get(&self, text: &str) -> &Text {
+        self.known.get(text).expect("encoded for this job")
+    }
+
+    /// Releases the text encoder; whether there was one.
+    pub fn release(&mut self) -> bool {
+        self.encoder.take().is_some()
+    }
+
+    /// Encodes the texts that neither this job nor an earlier one has encoded.
+    ///
+    /// # Errors
+    /// Of the tokenizer and the text encoder's files, and of the observer.
+    pub fn encode(&mut self, texts: &[&str], networks: &Networks, observer: &mut Observer<'_>) -> Result<()> {
+        if self.known.len() + texts.len() > KEPT_TEXTS {
+            self.known.clear();
+        }
+        self.open_store(networks)?;
         let mut unknown = Vec::new();
         for text in texts {
-            if self.texts.contains_key(*text) {
+            if self.known.contains_key(*text) {
                 continue;
             }
-            let ids = self.tokenize(text)?;
-            match self.stored(&ids) {
+            let ids = self.tokenize(text, networks)?;
+            match self.stored(&ids, networks) {
                 Some(embeds) => self.keep(text, &ids, embeds),
                 None => unknown.push((*text, ids)),
             }
@@ -52,67 +92,58 @@ impl WanPipeline {
         if unknown.is_empty() {
             return Ok(());
         }
-        if self.text_encoder.is_none() {
+        if self.encoder.is_none() {
             observer(Event::Stage("load"))?;
-            let (encoder, report) = self.layout.text_encoder(&self.configs, &self.target)?;
-            report.into_result()?;
-            self.text_encoder = Some(encoder);
+            self.encoder = Some(networks.text_encoder()?);
             observer(Event::Stage("encode"))?;
         }
-        let dtype = self.target.dtype("text_encoder");
+        let dtype = networks.target.dtype("text_encoder");
         for (text, ids) in unknown {
-            let encoder = self.text_encoder.as_ref().expect("just loaded");
+            let encoder = self.encoder.as_ref().expect("just loaded");
             // Padding changes nothing for the text before it, so that it is never computed.
-            let embeds = encoder.forward(&ids.ids, ids.ids.len(), &self.target.device, dtype);
+            let embeds = encoder.forward(&ids.ids, ids.ids.len(), &networks.target.device, dtype);
             if let Some(store) = &self.store {
                 store.put(&ids.clean, &embeds);
             }
             self.keep(text, &ids, embeds);
         }
-        if self.residency == Residency::InTurn {
-            self.text_encoder = None;
-            self.give_memory_back();
-        }
         Ok(())
     }
 
     /// The store of a text encoder is known by its files' digests, which take a while at first.
-    fn open_store(&mut self) -> Result<()> {
+    fn open_store(&mut self, networks: &Networks) -> Result<()> {
         let (Some(cache_dir), None) = (&self.cache_dir, &self.store) else {
             return Ok(());
         };
         let mut digests = Digests::open(Some(cache_dir));
-        let names = self.layout.deciding(&["text_encoder"])?;
-        let files = digests.of_all(&self.layout.files, &names)?;
-        let identity = format!("{files} {:?}", self.target.dtype("text_encoder"));
+        let names = networks.layout.deciding(&["text_encoder"])?;
+        let files = digests.of_all(&networks.layout.files, &names)?;
+        let identity = format!("{files} {:?}", networks.target.dtype("text_encoder"));
         self.store = Some(EmbedStore::new(cache_dir, identity));
         Ok(())
     }
 
-    fn stored(&self, ids: &TextIds) -> Option<Tensor<3>> {
-        let width = self.configs.text_encoder.d_model;
+    fn stored(&self, ids: &TextIds, networks: &Networks) -> Option<Tensor<3>> {
+        let width = networks.configs.text_encoder.d_model;
         let store = self.store.as_ref()?;
-        store.get(&ids.clean, ids.ids.len(), width, &self.target.device)
+        store.get(&ids.clean, ids.ids.len(), width, &networks.target.device)
     }
 
     fn keep(&mut self, text: &str, ids: &TextIds, embeds: Tensor<3>) {
         let [_, tokens, width] = embeds.dims();
-        let zeros = Tensor::zeros(
-            [1, TEXT_LENGTH - tokens, width],
-            (&self.target.device, DType::F32),
-        );
+        let zeros = Tensor::zeros([1, TEXT_LENGTH - tokens, width], (&embeds.device(), DType::F32));
         let text_of = Text {
             embeds: Tensor::cat(vec![embeds, zeros], 1),
             tokens,
             cut: ids.cut,
         };
-        self.texts.insert(text.to_string(), text_of);
+        self.known.insert(text.to_string(), text_of);
     }
 
-    fn tokenize(&self, text: &str) -> Result<TextIds> {
+    fn tokenize(&self, text: &str, networks: &Networks) -> Result<TextIds> {
         let clean = clean(text);
         let ids = self.tokenizer.encode_truncated(&clean, TEXT_LENGTH)?;
-        let vocabulary = self.configs.text_encoder.vocab_size;
+        let vocabulary = networks.configs.text_encoder.vocab_size;
         if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
             fail!(
                 BadInput, "tokenizer: id {id} is outside the text encoder's vocabulary of {vocabulary}";

@@ -2,13 +2,10 @@
 
 use std::cell::OnceCell;
 
-use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::chunks::{self, Chunk};
-use super::compel;
+use super::chunks::Chunk;
 use crate::models::clip::ClipTextModel;
-use crate::prompts::PromptSyntax;
 use crate::tokenizers::clip::ClipTokenizer;
 
 /// A text encoder with its tokenizer, and how it is read.
@@ -50,34 +47,12 @@ impl<'a> TextEncoder<'a> {
         }
     }
 
-    /// Encodes a prompt. With `truncate` only its first 75 tokens count.
-    ///
-    /// # Errors
-    /// `InvalidSpec` when compel's operators are used wrongly; when the tokenizer fails.
-    pub fn encode(&self, syntax: PromptSyntax, prompt: &str, truncate: bool) -> Result<Encoded> {
-        match syntax {
-            PromptSyntax::Compel => compel::encode(self, prompt, truncate),
-            PromptSyntax::Plain => {
-                let chunks = chunks::plain(self.tokenizer, prompt, truncate)?;
-                self.weighed(chunks, |states, _| states)
-            }
-            PromptSyntax::A1111 => {
-                let chunks = chunks::a1111(self.tokenizer, prompt, truncate)?;
-                self.weighed(chunks, multiply_and_keep_mean)
-            }
-            PromptSyntax::Comfy => {
-                let chunks = chunks::comfy(self.tokenizer, prompt, truncate)?;
-                self.weighed(chunks, |states, weights| away_from(self.empty(), states, weights))
-            }
-        }
-    }
-
     /// Encodes chunks and weighs each that has a weight: `[1, length, hidden]`, `[1, length, 1]`.
-    fn weighed(
+    pub(super) fn weighed(
         &self,
         chunks: Vec<Chunk>,
         weigh: impl Fn(Tensor<3>, Tensor<3>) -> Tensor<3>,
-    ) -> Result<Encoded> {
+    ) -> Encoded {
         let ids: Vec<Vec<u32>> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
         let output = self.model.forward(&ids, self.clip_skip, self.device, self.dtype);
         let rows = chunks.iter().enumerate().map(|(i, chunk)| {
@@ -87,11 +62,11 @@ impl<'a> TextEncoder<'a> {
                 false => weigh(states, self.weights(&chunk.weights)),
             }
         });
-        Ok(Encoded {
+        Encoded {
             states: Tensor::cat(rows.collect(), 1),
             pooled: output.text_embeds.map(|embeds| embeds.narrow(0, 0, 1)),
             chunks,
-        })
+        }
     }
 
     /// The states of an empty prompt, encoded when first asked for: `[1, length, hidden]`. Weighing and
@@ -110,17 +85,6 @@ impl<'a> TextEncoder<'a> {
         let values: Vec<f32> = weights.iter().map(|w| *w as f32).collect();
         Tensor::from_data(TensorData::new(values, [1, weights.len(), 1]), self.device)
     }
-}
-
-/// A1111's "original" emphasis: states times weights, then all scaled so that their mean over
-/// tokens and channels stays.
-fn multiply_and_keep_mean(states: Tensor<3>, weights: Tensor<3>) -> Tensor<3> {
-    let dtype = states.dtype();
-    let wide = states.cast(DType::F32);
-    let mean = wide.clone().mean();
-    let weighted = wide * weights;
-    let factor = (mean / weighted.clone().mean()).reshape([1, 1, 1]);
-    (weighted * factor).cast(dtype)
 }
 
 /// ComfyUI's and compel's: each state as far from the empty prompt's as its weight says. Where the

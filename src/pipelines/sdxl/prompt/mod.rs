@@ -1,19 +1,20 @@
 //! Prompts to the embeddings that SDXL's denoiser attends to.
 //!
-//! [`chunks`] cuts weighted text into rows of tokens, [`encoder`] encodes and weighs them as each
-//! notation does; compel has an arithmetic of its own.
+//! [`chunks`] cuts weighted text into rows of tokens, [`encoder`] encodes them, `notation` weighs them
+//! as each notation does; compel has an arithmetic of its own.
 
 use anyhow::Result;
 use burn::tensor::{DType, Device, Tensor};
 
 use crate::fail;
 use crate::models::clip::ClipTextModel;
-use crate::pipelines::ImageRequest;
+use crate::pipelines::image::ImageRequest;
 use crate::tokenizers::clip::ClipTokenizer;
 
 pub mod chunks;
 mod compel;
 pub mod encoder;
+pub mod notation;
 
 use encoder::{Encoded, TextEncoder};
 
@@ -73,7 +74,7 @@ pub fn encode(
         let encoded = encoders
             .iter()
             .zip(texts)
-            .map(|(encoder, text)| encoder.encode(syntax, text, truncate));
+            .map(|(encoder, text)| notation::encode(encoder, syntax, text, truncate));
         Ok(Branch {
             encoded: encoded.collect::<Result<_>>()?,
             encoders,

@@ -1,0 +1,29 @@
+//! How long each stage of a request took.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+/// Time by stage; a stage that comes twice is added up.
+#[derive(Default)]
+pub(super) struct Timings(pub BTreeMap<&'static str, Duration>);
+
+impl Timings {
+    /// Does the work of a stage and waits for the device.
+    pub fn time<T>(
+        &mut self,
+        stage: &'static str,
+        device: &Device,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let result = work()?;
+        device
+            .sync()
+            .map_err(|e| anyhow::anyhow!("{stage}: the device failed: {e:?}"))?;
+        *self.0.entry(stage).or_default() += start.elapsed();
+        Ok(result)
+    }
+}
