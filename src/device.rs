@@ -1,13 +1,18 @@
 //! `--device` to a Burn device, probed before first use so that a missing driver is a message.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use burn::tensor::{DType, Device};
 
 use crate::error::{Error, ErrorKind};
+
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(not(feature = "cuda"))]
-use crate::fail;
+#[path = "device/no_cuda.rs"]
+mod cuda;
 
 /// What `--device` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +77,11 @@ impl Precision {
     pub fn default_for(device: &Device) -> Self {
         if is_cpu(device) { Self::F32 } else { Self::F16 }
     }
+
+    /// The same for networks whose values do not fit f16: as fast on a GPU, with f32's range.
+    pub fn wide_range_for(device: &Device) -> Self {
+        if is_cpu(device) { Self::F32 } else { Self::Bf16 }
+    }
 }
 
 impl FromStr for Precision {
@@ -103,17 +113,56 @@ pub fn name(device: &Device) -> String {
     cuda::name(device)
 }
 
-/// Opens a device, or says what is missing.
+/// A device ready for use.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub device: Device,
+    /// Why the CPU computes although a GPU might: for people to read.
+    pub note: Option<String>,
+}
+
+/// Opens a device, or says what is missing. A GPU's compiled kernels and tuning results are kept
+/// under `cache_dir`; without one they last as long as the process.
 ///
 /// # Errors
 /// `Unavailable` when a GPU is asked for and the build, the driver, the runtime compiler or the
 /// card is missing; the message names `--device cpu`.
-pub fn open(choice: DeviceChoice) -> Result<Device> {
+pub fn open(choice: DeviceChoice, cache_dir: Option<&Path>) -> Result<Opened> {
+    let opened = |device| Opened { device, note: None };
     match choice {
-        DeviceChoice::Cpu => Ok(Device::flex()),
-        DeviceChoice::Cuda(index) => cuda::open(index),
-        DeviceChoice::Auto => Ok(cuda::open(0).unwrap_or_else(|_| Device::flex())),
+        DeviceChoice::Cpu => Ok(opened(Device::flex())),
+        DeviceChoice::Cuda(index) => cuda::open(index, cache_dir).map(opened),
+        DeviceChoice::Auto => Ok(cuda::open(0, cache_dir).map_or_else(
+            |_| Opened {
+                device: Device::flex(),
+                note: fallback(&cuda_status(), has_nvidia_driver()),
+            },
+            opened,
+        )),
     }
+}
+
+/// What `auto` says when it takes the CPU: nothing where nobody could expect a GPU.
+fn fallback(cuda: &CudaStatus, has_driver: bool) -> Option<String> {
+    (cuda.compiled_in || has_driver).then(|| {
+        format!(
+            "the CPU computes, for device is `auto` and no GPU can be used: {} (`ourvidz doctor` tells more)",
+            cuda.problem
+        )
+    })
+}
+
+/// Whether NVIDIA's driver runs, whatever this build can do with it.
+fn has_nvidia_driver() -> bool {
+    Path::new("/proc/driver/nvidia/version").exists()
+}
+
+/// Waits until a device has done all work it was given; the CPU always has.
+///
+/// # Errors
+/// What went wrong in that work: out of memory, or a failed launch.
+pub fn sync(device: &Device) -> Result<()> {
+    device.sync().context("the device failed")
 }
 
 /// Memory of a device, in bytes.
@@ -157,11 +206,16 @@ fn kibibytes(text: &str, key: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Gives pooled memory that holds nothing back to the device.
+/// Gives pooled memory that holds nothing back to the device; when it returns, the device has it.
 pub fn release_pools(device: &Device) {
-    if !is_cpu(device) {
-        device.memory_cleanup();
+    if is_cpu(device) {
+        return;
     }
+    // Work in the queue still holds what it reads, and what it gives back is free only once done. A
+    // failure here is the failure of that work, which its own reader hears of.
+    let _ = device.sync();
+    device.memory_cleanup();
+    let _ = device.sync();
 }
 
 /// What a GPU of this build would need, and whether it is there; for `doctor`.
@@ -169,6 +223,10 @@ pub fn release_pools(device: &Device) {
 pub struct CudaStatus {
     pub compiled_in: bool,
     pub devices: usize,
+    /// The newest CUDA that the driver speaks, as `[major, minor]`.
+    pub driver: Option<[u32; 2]>,
+    /// The runtime compiler's (NVRTC's).
+    pub compiler: Option<[u32; 2]>,
     /// Empty when a GPU can be used.
     pub problem: String,
 }
@@ -176,122 +234,6 @@ pub struct CudaStatus {
 /// Looks for usable GPUs without opening one.
 pub fn cuda_status() -> CudaStatus {
     cuda::status()
-}
-
-#[cfg(not(feature = "cuda"))]
-mod cuda {
-    use super::*;
-
-    pub fn open(_index: usize) -> Result<Device> {
-        fail!(Unavailable, "device `cuda`: this build has no CUDA support"; "build with `cargo build --release --features cuda`, or use --device cpu");
-    }
-
-    pub fn name(_device: &Device) -> String {
-        "cpu".into()
-    }
-
-    pub fn memory(_device: &Device) -> Option<Memory> {
-        None
-    }
-
-    pub fn status() -> CudaStatus {
-        CudaStatus {
-            compiled_in: false,
-            devices: 0,
-            problem: "built without the `cuda` feature".into(),
-        }
-    }
-}
-
-#[cfg(feature = "cuda")]
-mod cuda {
-    use std::path::{Path, PathBuf};
-
-    use burn::tensor::DeviceType;
-
-    use super::*;
-
-    pub fn open(index: usize) -> Result<Device> {
-        let status = status();
-        if !status.problem.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("device `cuda:{index}`: {}", status.problem),
-            )
-            .hint("install what is missing (`ourvidz doctor` lists it), or use --device cpu")
-            .into());
-        }
-        if index >= status.devices {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "device `cuda:{index}`: this machine has {} CUDA device(s)",
-                    status.devices
-                ),
-            )
-            .hint("count from cuda:0, or use --device cpu")
-            .into());
-        }
-        Ok(Device::cuda(index))
-    }
-
-    pub fn name(device: &Device) -> String {
-        index(device).map_or_else(|| "cuda".into(), |index| format!("cuda:{index}"))
-    }
-
-    fn index(device: &Device) -> Option<usize> {
-        (0..status().devices).find(|&index| Device::cuda(index) == *device)
-    }
-
-    /// Asks the driver; the context is the one that all work on the device shares.
-    pub fn memory(device: &Device) -> Option<Memory> {
-        let context = cudarc::driver::CudaContext::new(index(device)?).ok()?;
-        context.bind_to_thread().ok()?;
-        let (free, total) = cudarc::driver::result::mem_get_info().ok()?;
-        let in_use_bytes = (total - free) as u64;
-        Some(Memory {
-            total_bytes: total as u64,
-            available_bytes: free as u64,
-            in_use_bytes,
-            peak_bytes: in_use_bytes,
-        })
-    }
-
-    pub fn status() -> CudaStatus {
-        let devices = count_devices();
-        let problem = if devices == 0 {
-            "no NVIDIA driver or no GPU found".to_string()
-        } else if headers().is_none() {
-            "CUDA headers not found (set CUDA_PATH, or install the CUDA toolkit to /usr/local/cuda)"
-                .to_string()
-        } else {
-            String::new()
-        };
-        CudaStatus {
-            compiled_in: true,
-            devices,
-            problem,
-        }
-    }
-
-    /// The driver binding panics where libraries are missing; here that only means: no device.
-    fn count_devices() -> usize {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let found = std::panic::catch_unwind(|| Device::enumerate(DeviceType::Cuda).into_vec().len());
-        std::panic::set_hook(hook);
-        found.unwrap_or(0)
-    }
-
-    fn headers() -> Option<PathBuf> {
-        let roots = [std::env::var_os("CUDA_PATH"), std::env::var_os("CUDA_HOME")];
-        roots
-            .into_iter()
-            .flatten()
-            .map(PathBuf::from)
-            .chain([PathBuf::from("/usr/local/cuda"), PathBuf::from("/usr")])
-            .find(|root| Path::new(root).join("include/cuda_runtime.h").exists())
-    }
 }
 
 #[cfg(test)]
@@ -313,6 +255,22 @@ mod tests {
         assert_eq!("auto".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
         for bad in ["cuda1", "cuda:", "cuda:x", "gpu", ""] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn auto_says_why_the_cpu_computes_where_a_gpu_could_be_expected() {
+        let cuda = |compiled_in| CudaStatus {
+            compiled_in,
+            devices: 0,
+            driver: None,
+            compiler: None,
+            problem: "no GPU found".into(),
+        };
+        assert_eq!(fallback(&cuda(false), false), None);
+        for (compiled_in, has_driver) in [(true, false), (false, true), (true, true)] {
+            let note = fallback(&cuda(compiled_in), has_driver).unwrap();
+            assert!(note.contains("no GPU found") && note.contains("CPU"), "{note}");
         }
     }
 }

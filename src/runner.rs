@@ -132,7 +132,7 @@ impl Runner {
     /// Turns a panic into this job's failure; the model may be in any state then and is dropped.
     fn attempt(&mut self, run: &mut Run<'_>) -> Result<Finished> {
         match catch_unwind(AssertUnwindSafe(|| self.make(run))) {
-            Ok(made) => made,
+            Ok(made) => made.map_err(panics::recognised),
             Err(_) => {
                 self.loader.forget();
                 Err(panics::error().into())

@@ -161,7 +161,10 @@ fn measure(
     repeat: &Repeat,
     reporter: &mut Reporter,
 ) -> Result<Report> {
-    let device = device::open(settings.device.parse()?)?;
+    let device::Opened { device, note } = device::open(settings.device.parse()?, Some(&settings.cache_dir))?;
+    if let Some(note) = note {
+        crate::text::stderr_line(&format!("note: {note}"));
+    }
     let computes = wanted
         .iter()
         .any(|what| matches!(what, What::Load(_) | What::Run(_)));

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Device;
 
-use super::qwen::QwenPipeline;
 use crate::device::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::registry::{ModelFamily, ModelSpec};
@@ -35,8 +34,9 @@ impl LoadOptions {
                 )
                 .into()
             }),
-            (None, None) if spec.family == ModelFamily::Qwen => {
-                Ok(QwenPipeline::default_precision(&self.device))
+            // Both were trained in bf16; Qwen2.5's activations overflow f16.
+            (None, None) if matches!(spec.family, ModelFamily::Qwen | ModelFamily::Wan) => {
+                Ok(Precision::wide_range_for(&self.device))
             }
             (None, None) => Ok(Precision::default_for(&self.device)),
         }

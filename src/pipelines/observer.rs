@@ -9,6 +9,8 @@ pub enum Event {
     Stage(&'static str),
     /// `done` of `total` denoising steps are finished.
     Step { done: usize, total: usize },
+    /// Something that the user should know.
+    Note(String),
 }
 
 /// Receives events; an error returned from it stops the work between two steps.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use burn::tensor::Device;
+
+use crate::device;
 
 /// Time by stage; a stage that comes twice is added up.
 #[derive(Default)]
@@ -20,9 +22,7 @@ impl Timings {
     ) -> Result<T> {
         let start = Instant::now();
         let result = work()?;
-        device
-            .sync()
-            .map_err(|e| anyhow::anyhow!("{stage}: the device failed: {e:?}"))?;
+        device::sync(device).context(stage)?;
         *self.0.entry(stage).or_default() += start.elapsed();
         Ok(result)
     }

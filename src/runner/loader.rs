@@ -78,6 +78,8 @@ pub struct Loader {
     cache_dir: Option<PathBuf>,
     kept: BTreeMap<String, Kept>,
     began: Option<Began>,
+    /// What the first job should hear of the device.
+    note: Option<String>,
 }
 
 /// A Burn device's memory, as the budget wants to know it.
@@ -108,6 +110,7 @@ impl Loader {
             cache_dir: Some(settings.cache_dir.clone()),
             kept: BTreeMap::new(),
             began: None,
+            note: None,
         })
     }
 
@@ -126,6 +129,7 @@ impl Loader {
             cache_dir: None,
             kept: BTreeMap::from([(kept.spec.name.clone(), kept)]),
             began: None,
+            note: None,
         }
     }
 
@@ -147,6 +151,9 @@ impl Loader {
             self.unload(name);
             let start = Instant::now();
             let options = self.options()?;
+            if let Some(note) = self.note.take() {
+                observer(pipelines::Event::Note(note))?;
+            }
             let residency = self.make_room(model, &options)?;
             let loaded = self.open(model, ability, residency, &options, observer)?;
             time = Some(start.elapsed());
@@ -203,7 +210,8 @@ impl Loader {
     /// Device and number format, the device opened.
     fn options(&mut self) -> Result<LoadOptions> {
         if self.desk.is_none() {
-            let device = device::open(self.choice)?;
+            let device::Opened { device, note } = device::open(self.choice, self.cache_dir.as_deref())?;
+            self.note = note;
             let mut budget = device::memory(&device).map(|memory| Budget::new(memory.total_bytes));
             if let (Some(budget), Some(folder)) = (&mut budget, &self.cache_dir) {
                 for (name, need) in needs::read(folder, &device::name(&device)) {

@@ -46,6 +46,10 @@ impl<'a> Progress<'a> {
                 done,
                 total,
             },
+            pipelines::Event::Note(text) => {
+                self.note(&text);
+                return self.stop.check();
+            }
         };
         self.events.tell(&event);
         self.stop.check()

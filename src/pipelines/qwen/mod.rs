@@ -6,7 +6,7 @@ use anyhow::Result;
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
-use crate::device::{self, Precision};
+use crate::device::Precision;
 use crate::fail;
 use crate::models::qwen2::{KvCache, Qwen2, Qwen2Config, TokenIds};
 use crate::tokenizers::chat::{ChatTokenizer, TextStream};
@@ -204,15 +204,6 @@ impl QwenPipeline {
         let mut names: Vec<String> = small.map(|name| name.to_string()).collect();
         names.extend(files.weight_files(ROOT)?);
         Ok(names)
-    }
-
-    /// What suits a device: Qwen2.5's activations overflow f16, so GPUs compute in bf16.
-    pub fn default_precision(device: &Device) -> Precision {
-        if device::is_cpu(device) {
-            Precision::F32
-        } else {
-            Precision::Bf16
-        }
     }
 
     /// Memory of keys and values for a conversation of `tokens`, in bytes; for the memory budget.

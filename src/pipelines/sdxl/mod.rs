@@ -8,7 +8,7 @@ use super::image::{ImageOutput, ImagePipeline, ImageRequest};
 use super::loras::Adapters;
 use super::observer::{Event, Observer};
 use super::timings::Timings;
-use crate::device::Precision;
+use crate::device::{self, Precision};
 use crate::registry::ModelSpec;
 use crate::schedulers::{SamplerChoice, SchedulerConfig};
 
@@ -96,7 +96,11 @@ impl Progress<'_, '_> {
     ) -> Result<Tensor<4>> {
         (self.observer)(Event::Stage("denoise"))?;
         let (done, total, observer) = (&mut self.done, self.total, &mut *self.observer);
+        let device = self.device;
         let mut on_call = || {
+            // Work is queued on a GPU: without waiting here, progress would run ahead of it, and a
+            // signal or a time limit would act only once the whole queue is done.
+            device::sync(device)?;
             *done += 1;
             observer(Event::Step { done: *done, total })
         };

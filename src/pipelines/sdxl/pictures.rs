@@ -108,8 +108,8 @@ fn luma(pixel: &[u8]) -> u32 {
 pub fn to_frame(image: Tensor<4>) -> Result<Frame> {
     let [_, channels, height, width] = image.dims();
     assert_eq!(channels, 3, "the autoencoder decodes to RGB");
-    let data: TensorData = image.permute([0, 2, 3, 1]).into_data();
-    let values: Vec<f32> = data
+    let values: Vec<f32> = image
+        .permute([0, 2, 3, 1])
         .try_into_vec_as::<f32>()
         .context("reading the decoded picture")?;
     if values.iter().any(|v| !v.is_finite()) {

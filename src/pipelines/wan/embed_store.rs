@@ -72,7 +72,7 @@ impl EmbedStore {
 
     fn try_put(&self, text: &str, embeds: &Tensor<3>) -> Option<()> {
         let [_, tokens, width] = embeds.dims();
-        let values = embeds.to_data().try_into_vec_as::<f32>().ok()?;
+        let values = embeds.clone().try_into_vec_as::<f32>().ok()?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, vec![tokens, width], &bytes).ok()?;
         let file = safetensors::serialize([(EMBEDS, view)], None).ok()?;

@@ -2,14 +2,14 @@
 //! compute it.
 
 use anyhow::{Context, Result};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 
 use super::load::{LoadOptions, Residency};
 use super::loras::Adapters;
 use super::observer::{Event, Observer};
 use super::timings::Timings;
 use super::video::{VideoOutput, VideoPipeline, VideoRequest};
-use crate::device::is_cpu;
+use crate::device;
 use crate::fail;
 use crate::media::frames::Frame;
 use crate::models::wan_transformer::{Control, TextCache, WanTransformer};
@@ -184,9 +184,7 @@ impl WanPipeline {
     }
 
     fn give_memory_back(&self) {
-        if !is_cpu(&self.networks.target.device) {
-            self.networks.target.device.memory_cleanup();
-        }
+        device::release_pools(&self.networks.target.device);
     }
 
     fn encode(&mut self, texts: &[&str], observer: &mut Observer<'_>) -> Result<()> {
@@ -251,7 +249,7 @@ impl WanPipeline {
             let noise_pred = guidance.predict(|text| predict(text, control.as_ref()));
             latents = scheduler.step(noise_pred, i, latents, &mut noise);
             // Work is queued on a GPU: without waiting here, progress would run ahead of it.
-            sync(device)?;
+            device::sync(device)?;
             observer(Event::Step {
                 done: i + 1,
                 total: timesteps.len(),
@@ -320,20 +318,14 @@ fn negative(request: &VideoRequest) -> &str {
     request.negative_prompt.as_deref().unwrap_or_default()
 }
 
-fn sync(device: &Device) -> Result<()> {
-    device
-        .sync()
-        .map_err(|e| anyhow::anyhow!("the device failed: {e:?}"))
-}
-
 /// `[1, 3, frames, height, width]` in −1…1 to 8-bit pictures.
 ///
 /// # Errors
 /// `BadOutput` when a value is not a number.
 fn to_frames(chunk: Tensor<5>) -> Result<Vec<Frame>> {
     let [_, _, _, height, width] = chunk.dims();
-    let data: TensorData = chunk.permute([0, 2, 3, 4, 1]).into_data();
-    let values: Vec<f32> = data
+    let values: Vec<f32> = chunk
+        .permute([0, 2, 3, 4, 1])
         .try_into_vec_as::<f32>()
         .context("reading the decoded frames")?;
     if values.iter().any(|v| !v.is_finite()) {
