@@ -28,7 +28,9 @@ pub use secret::Secret;
 pub use storage::StorageSettings;
 pub use toml_file::{Section, TomlFile};
 
+use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::read_bounded;
 
 /// Everything that does not change from job to job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,14 +101,8 @@ impl Settings {
             ..Self::with_folders(config_dir, cache_dir)
         };
         let file = settings.config_dir.join("config.toml");
-        match read_small(&file) {
-            Ok(text) => settings.read_file(&file, &text)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => fail!(
-                Config, "{}: cannot be read: {e}", file.display();
-                "HOME or XDG_CONFIG_HOME names another user's folder: set them to your own, or OURVIDZ_CONFIG_DIR"
-            ),
-            Err(e) => fail!(Config, "{}: cannot be read: {e}", file.display()),
+        if let Some(text) = config_text(&file)? {
+            settings.read_file(&file, &text)?;
         }
         settings.read_env(env)?;
         Ok(settings)
@@ -241,14 +237,28 @@ fn folders(env: &Env<'_>) -> Result<[PathBuf; 3]> {
     Ok([config, cache, data])
 }
 
-/// A regular file of at most a mebibyte; a device or FIFO in its place blocks nobody.
-fn read_small(file: &Path) -> std::io::Result<String> {
+/// What the configuration file says; `None` without one.
+fn config_text(file: &Path) -> Result<Option<String>> {
     const MOST_BYTES: u64 = 1 << 20;
-    let kind = std::fs::metadata(file)?;
-    if !kind.is_file() || kind.len() > MOST_BYTES {
-        return Err(std::io::Error::other("it is no regular file of at most 1 MiB"));
+    let hint = "it must be a file that you may read; where HOME or XDG_CONFIG_HOME name another user's folder, set them to your own, or OURVIDZ_CONFIG_DIR";
+    let there = match file.metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map(drop),
+    };
+    let text = there
+        .map_err(anyhow::Error::from)
+        .and_then(|()| read_bounded(file, MOST_BYTES))
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::Config,
+                format!("{}: cannot be read: {e:#}", file.display()),
+            )
+            .hint(hint)
+        })?;
+    match String::from_utf8(text) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) => fail!(Config, "{}: not UTF-8: {e}", file.display()),
     }
-    std::fs::read_to_string(file)
 }
 
 /// A path as people write it: `~` is the home folder.

@@ -248,8 +248,7 @@ impl All<'_> {
 
     /// Says that the job begins, and makes the folder for its files.
     fn begin(&mut self, publisher: &Publisher<'_>, job: &Job) -> Result<Staging> {
-        publisher.begin(job)?;
-        let staging = Staging::create(&publisher.folder())?;
+        let staging = publisher.begin(job)?;
         let report = publish::begun(job);
         if publisher.is_news(&report) {
             let body = callback::text(self.format, &report);

@@ -4,18 +4,18 @@
 //! rename, so that no reader sees half of one; whoever counts, adds or evicts holds the lock file.
 //! An entry that does not match its digest or its key is removed and counts as absent.
 
-use std::fs::{File, FileTimes};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::target::{Style, Target};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
-use crate::files::read_bounded;
+use crate::files::{
+    Lock, make_folder, mark_used, read_bounded, remove_if_there, sha256_hex, sweep, write_cached,
+};
 use crate::pipelines::qwen::Sampling;
 
 /// Raised when an entry's meaning changes; older entries are then never found.
@@ -24,6 +24,8 @@ const FORMAT: u32 = 2;
 /// Far above what an answer or the counters fill.
 const LARGEST_ENTRY_BYTES: u64 = 16 << 20;
 const LOCK: &str = ".lock";
+/// Others hold the lock for milliseconds; one that is stopped meanwhile must not stop us.
+const PATIENCE: Duration = Duration::from_secs(2);
 const COUNTERS: &str = "counters.json";
 
 /// Everything that decides a model's answer.
@@ -44,7 +46,7 @@ impl Key {
     /// SHA-256 of all fields, in hexadecimal: the entry's file name.
     pub fn digest(&self) -> String {
         let json = serde_json::to_vec(&(FORMAT, self)).expect("plain fields have a JSON form");
-        hex(&Sha256::digest(json))
+        sha256_hex(&json)
     }
 }
 
@@ -136,7 +138,7 @@ impl Cache {
             });
             return None;
         };
-        touch(&path);
+        mark_used(&path);
         self.count(|c| c.hits += 1);
         Some(answer)
     }
@@ -152,7 +154,7 @@ impl Cache {
             answer: answer.clone(),
         };
         let body = serde_json::to_string(&body).expect("plain fields have a JSON form");
-        let file = format!("{}\n{body}", hex(&Sha256::digest(body.as_bytes())));
+        let file = format!("{}\n{body}", sha256_hex(body.as_bytes()));
         self.write(&name, file.as_bytes()).map_err(|e| {
             Error::new(
                 ErrorKind::CannotWrite,
@@ -166,9 +168,11 @@ impl Cache {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.entry_path(name);
         let parent = path.parent().expect("entries lie in a subfolder");
-        std::fs::create_dir_all(parent)?;
+        make_folder(&self.folder)?;
         let _lock = self.lock()?;
-        replace(&path, bytes)?;
+        write_cached(&path, bytes)?;
+        // What a killed writer left.
+        sweep(parent);
         let evicted = self.evict()?;
         if evicted > 0 {
             self.add_to_counters(|c| c.evicted += evicted);
@@ -187,9 +191,9 @@ impl Cache {
         let _lock = self.lock()?;
         let entries = self.entries()?;
         for entry in &entries {
-            remove(&entry.path)?;
+            remove_if_there(&entry.path)?;
         }
-        remove(&self.folder.join(COUNTERS))?;
+        remove_if_there(&self.folder.join(COUNTERS))?;
         Ok(entries.len())
     }
 
@@ -246,21 +250,15 @@ impl Cache {
             if bytes <= self.max_bytes {
                 break;
             }
-            remove(&entry.path)?;
+            remove_if_there(&entry.path)?;
             bytes -= entry.bytes;
             evicted += 1;
         }
         Ok(evicted)
     }
 
-    fn lock(&self) -> Result<File> {
-        let file = File::options()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(self.folder.join(LOCK))?;
-        file.lock()?;
-        Ok(file)
+    fn lock(&self) -> Result<Lock> {
+        Lock::take(&self.folder.join(LOCK), PATIENCE)
     }
 
     fn counters(&self) -> Counters {
@@ -284,7 +282,7 @@ impl Cache {
         change(&mut counters);
         let json = serde_json::to_vec(&counters).expect("plain numbers have a JSON form");
         // As for `count`.
-        let _ = replace(&self.folder.join(COUNTERS), &json);
+        let _ = write_cached(&self.folder.join(COUNTERS), &json);
     }
 }
 
@@ -308,37 +306,9 @@ impl Entry {
 
 fn parse(bytes: &[u8], name: &str) -> Option<Answer> {
     let (digest, body) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
-    if digest != hex(&Sha256::digest(body.as_bytes())) {
+    if digest != sha256_hex(body.as_bytes()) {
         return None;
     }
     let body: Body = serde_json::from_str(body).ok()?;
     (body.key == name).then_some(body.answer)
-}
-
-/// Marks an entry as just used; on a read-only disk the order of eviction does not matter.
-fn touch(path: &Path) {
-    let now = FileTimes::new().set_modified(SystemTime::now());
-    if let Ok(file) = File::options().write(true).open(path) {
-        let _ = file.set_times(now);
-    }
-}
-
-/// Writes a file so that readers see the old or the new content. The caller holds the lock.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, bytes).with_context(|| format!("writing `{}`", temporary.display()))?;
-    std::fs::rename(&temporary, path).with_context(|| format!("renaming to `{}`", path.display()))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("removing `{}`", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

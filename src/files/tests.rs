@@ -1,5 +1,12 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::moves::rename_if_free;
+use super::parts::{PART_END, PART_START, Part};
 use super::*;
-use crate::error::kind_of;
+use crate::error::{ErrorKind, kind_of};
 
 fn names(folder: &Path) -> Vec<String> {
     fs::read_dir(folder)
@@ -108,6 +115,36 @@ fn a_sweep_takes_the_parts_of_the_dead_and_leaves_those_of_the_living() {
     sweep(folder.path());
     assert!(!dead.exists() && living.path.exists());
     assert!(folder.path().join("a.part").exists());
+}
+
+#[test]
+fn what_is_cached_is_whole_and_follows_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/entry");
+    write_cached(&path, b"one").unwrap();
+    write_cached(&path, b"two").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(names(path.parent().unwrap()), ["entry"]);
+    #[cfg(unix)]
+    {
+        let other = folder.path().join("other");
+        fs::write(&other, b"theirs").unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        write_cached(&path, b"three").unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"theirs");
+    }
+}
+
+#[test]
+fn a_lock_is_waited_for_but_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let held = Lock::try_take(&path).unwrap().expect("free");
+    let refused = Lock::take(&path, Duration::from_millis(30)).unwrap_err();
+    assert_eq!(kind_of(&refused), ErrorKind::Locked);
+    drop(held);
+    Lock::take(&path, Duration::from_millis(30)).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::files::{open_regular, read_bounded};
+use crate::files::{hex, open_regular, read_bounded, sha256_hex, write_cached};
 use crate::weights::ModelFiles;
 
 /// Files below this size are cheaper to digest than to look up.
@@ -97,7 +97,7 @@ impl Digests {
 
     /// The digest of bytes in memory.
     pub fn of_bytes(bytes: &[u8]) -> String {
-        hex(&Sha256::digest(bytes))
+        sha256_hex(bytes)
     }
 
     /// A store that cannot be written costs time at the next run, nothing else.
@@ -106,20 +106,8 @@ impl Digests {
         let Ok(json) = serde_json::to_vec(&self.known) else {
             return;
         };
-        let temporary = store.with_extension(format!("{}.tmp", std::process::id()));
-        let written = store
-            .parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&temporary, json))
-            .and_then(|()| std::fs::rename(&temporary, store));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-        }
+        let _ = write_cached(store, &json);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use serde_json::json;
 use super::earlier::{self, Earlier};
 use super::plan::Plan;
 use crate::config::CallbackFormat;
-use crate::files::{FolderLock, folder_of, make_folder, place, read_bounded, remove_if_there, sha256_hex};
+use crate::error::{Error, ErrorKind};
+use crate::files::{
+    FolderLock, Staging, folder_of, make_folder, place, read_bounded, remove_if_there, sha256_hex,
+};
 use crate::job::Job;
 use crate::outbox::body::{self as callback, Report, Status};
 use crate::outcome::{self, Failure, Outcome};
@@ -38,17 +41,17 @@ impl Publisher<'_> {
         file.map_or_else(|| PathBuf::from("."), |file| folder_of(file).to_path_buf())
     }
 
-    /// Says that the job runs.
+    /// Says that the job runs, and makes the folder that its files are made in.
     ///
     /// # Errors
     /// `CannotWrite` or `Io` when nothing can be written there, known so before any work.
-    pub fn begin(&self, job: &Job) -> Result<()> {
-        let Some(path) = &self.plan.callback else {
-            return make_folder(&self.folder());
-        };
-        make_folder(folder_of(path))?;
-        let _held = FolderLock::take(folder_of(path), PATIENCE)?;
-        self.write(path, &begun(job))
+    pub fn begin(&self, job: &Job) -> Result<Staging> {
+        if let Some(path) = &self.plan.callback {
+            make_folder(folder_of(path)).map_err(at_output)?;
+            let _held = FolderLock::take(folder_of(path), PATIENCE)?;
+            self.write(path, &begun(job)).map_err(at_output)?;
+        }
+        Staging::create(&self.folder()).map_err(at_output)
     }
 
     /// Whether a report may be told to others: no beginning and no failure is told of a job whose
@@ -78,7 +81,7 @@ impl Publisher<'_> {
         let held = FolderLock::take(&folder, PATIENCE)?;
         let outcome = match self.place_all(job, &outcome) {
             Ok(assets) => self.with_assets(outcome, assets),
-            Err(error) => failed_after(outcome, &error),
+            Err(error) => failed_after(outcome, &at_output(error)),
         };
         let report = report(job, &outcome);
         if let Some(path) = &self.plan.callback {
@@ -150,6 +153,23 @@ impl Publisher<'_> {
             ..outcome
         }
     }
+}
+
+/// Here it is the output's place that can be changed.
+fn at_output(error: anyhow::Error) -> anyhow::Error {
+    const HINT: &str = "choose a place you may write to, with room left, with --output";
+    match error.downcast::<Error>() {
+        Ok(own) if own.kind == ErrorKind::CannotWrite && !has_output_hint(&own) => own.hint(HINT).into(),
+        Ok(own) => own.into(),
+        Err(other) => other,
+    }
+}
+
+fn has_output_hint(error: &Error) -> bool {
+    error
+        .hint
+        .as_deref()
+        .is_some_and(|hint| hint.contains("--output"))
 }
 
 /// A finished job whose files could not be placed.

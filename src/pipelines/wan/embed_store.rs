@@ -1,7 +1,7 @@
 //! Text embeddings on disk, so that a text is encoded once: the text encoder is four times the
 //! size of everything else, and negative prompts repeat.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::files::read_bounded;
+use crate::files::{mark_used, read_bounded, sweep, write_cached};
 use crate::pipelines::digest::Digests;
 
 /// All entries together; the least recently used go first. One text takes 16 KB a token.
@@ -53,11 +53,7 @@ impl EmbedStore {
             .iter()
             .map(|b| f32::from_le_bytes(*b))
             .collect();
-        // Marks it as used; without the right to, it only goes earlier.
-        let _ = File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.set_modified(SystemTime::now()));
+        mark_used(&path);
         Some(Tensor::from_data(
             TensorData::new(values, [1, tokens, width]),
             (device, DType::F32),
@@ -76,13 +72,8 @@ impl EmbedStore {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, vec![tokens, width], &bytes).ok()?;
         let file = safetensors::serialize([(EMBEDS, view)], None).ok()?;
-        fs::create_dir_all(&self.folder).ok()?;
-        let path = self.path(text);
-        let part = path.with_extension(format!("{}.part", std::process::id()));
-        let written = fs::write(&part, file).and_then(|()| fs::rename(&part, &path));
-        if written.is_err() {
-            let _ = fs::remove_file(&part);
-        }
+        write_cached(&self.path(text), &file).ok()?;
+        sweep(&self.folder);
         self.shrink(MAX_BYTES)
     }
 
@@ -146,7 +137,7 @@ mod tests {
             store.put(text, &embeds(1.0));
         }
         let past = SystemTime::now() - std::time::Duration::from_secs(60);
-        let old = File::options().write(true).open(store.path("old")).unwrap();
+        let old = fs::File::options().write(true).open(store.path("old")).unwrap();
         old.set_modified(past).unwrap();
         let one = fs::metadata(store.path("new")).unwrap().len();
         store.shrink(one).unwrap();
