@@ -319,9 +319,12 @@ fn ffmpeg() -> Check {
         .map(|e| e.to_string())
         .collect();
     let detail = match (&library, lacking.is_empty()) {
-        (None, _) => "not in this build: it writes videos as GIF or PNG frames only".into(),
-        (Some(version), true) => format!("{version}, writes mp4 and webm"),
-        (Some(version), false) => format!("{version}; {}", lacking.join("; ")),
+        _ if !cfg!(feature = "video") => {
+            "not in this build: it writes videos as GIF or PNG frames only".into()
+        }
+        (Err(error), _) => error.to_string(),
+        (Ok(version), true) => format!("{version}, writes mp4 and webm"),
+        (Ok(version), false) => format!("{version}; {}", lacking.join("; ")),
     };
     Check {
         name: "ffmpeg",
@@ -331,7 +334,7 @@ fn ffmpeg() -> Check {
             State::Absent
         },
         detail,
-        facts: json!({"in_build": library.is_some(), "library": library, "lacking": lacking}),
+        facts: json!({"in_build": cfg!(feature = "video"), "library": library.ok(), "lacking": lacking}),
     }
 }
 

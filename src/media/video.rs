@@ -2,6 +2,8 @@
 
 #[cfg(feature = "video")]
 mod encoder;
+#[cfg(feature = "video")]
+mod ffmpeg;
 mod format;
 mod fps;
 mod gif;
@@ -22,8 +24,8 @@ use crate::fail;
 /// Whether this build on this machine can write `format`: to be asked before any work.
 ///
 /// # Errors
-/// `NotBuilt` without the feature `video`, `Unavailable` when the FFmpeg library at hand was built
-/// without the encoder. GIF and PNG frames are always there.
+/// `NotBuilt` without the feature `video`, `Unavailable` when FFmpeg's libraries are not there or were
+/// built without the encoder. GIF and PNG frames are always there.
 pub fn available(format: VideoFormat) -> Result<()> {
     match format {
         VideoFormat::Gif | VideoFormat::PngFrames => Ok(()),
@@ -43,13 +45,15 @@ fn not_built<T>(format: VideoFormat) -> Result<T> {
     )
 }
 
-/// The version of the FFmpeg library behind MP4 and WebM, such as `libavcodec 59.37.100`; `None`
-/// without the feature `video`.
-pub fn library_version() -> Option<String> {
+/// The version of the FFmpeg library behind MP4 and WebM, such as `libavcodec 59.37.100`.
+///
+/// # Errors
+/// `NotBuilt` without the feature `video`, `Unavailable` when the library is not there.
+pub fn library_version() -> Result<String> {
     #[cfg(feature = "video")]
-    return Some(encoder::library_version());
+    return encoder::library_version();
     #[cfg(not(feature = "video"))]
-    return None;
+    return not_built(VideoFormat::Mp4);
 }
 
 /// Encodes frames as one file that carries the texts and the mark of synthetic media.

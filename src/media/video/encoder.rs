@@ -8,6 +8,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::util::color::{Range, Space};
 use ffmpeg_next::{self as ffmpeg, Codec, Dictionary, Packet, Rational};
 
+use super::ffmpeg as libraries;
 use super::format::{VideoFormat, VideoSettings, within};
 use super::muxer::{Muxer, rational};
 use super::yuv::{self, CB, CR};
@@ -23,24 +24,26 @@ const THREADS: &str = "4";
 /// Between the quality scales of H.264 and VP9.
 const VP9_CRF_OFFSET: u8 = 8;
 
-/// FFmpeg's texts for its error codes, and silence: what it logs would land on the terminal.
-fn prepare() {
+/// The libraries, FFmpeg's texts for its error codes, and silence: what it logs would land on the
+/// terminal.
+fn prepare() -> Result<()> {
     static ONCE: Once = Once::new();
+    libraries::open()?;
     ONCE.call_once(|| {
         // The call only fills the table of texts; it has no failure to report.
         let _ = ffmpeg::init();
         ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
     });
+    Ok(())
 }
 
-pub fn library_version() -> String {
+/// # Errors
+/// `Unavailable` when FFmpeg's libraries are not there.
+pub fn library_version() -> Result<String> {
+    prepare()?;
     let version = ffmpeg::codec::version();
-    format!(
-        "libavcodec {}.{}.{}",
-        version >> 16,
-        (version >> 8) & 255,
-        version & 255
-    )
+    let (major, minor, micro) = (version >> 16, (version >> 8) & 255, version & 255);
+    Ok(format!("libavcodec {major}.{minor}.{micro}"))
 }
 
 /// FFmpeg's name of the encoder behind a format.
@@ -53,15 +56,15 @@ fn encoder_name(format: VideoFormat) -> &'static str {
 }
 
 /// # Errors
-/// `Unavailable` when this FFmpeg was built without the encoder.
+/// `Unavailable` when FFmpeg is not there or was built without the encoder.
 pub fn find(format: VideoFormat) -> Result<Codec> {
-    prepare();
+    prepare()?;
     let name = encoder_name(format);
     match find_by_name(name) {
         Some(codec) => Ok(codec),
         None => fail!(
             Unavailable,
-            "format `{}` needs the encoder {name}, and {} was built without it", format.name(), library_version();
+            "format `{}` needs the encoder {name}, and {} was built without it", format.name(), library_version()?;
             "install a complete FFmpeg (its configuration has --enable-{}), or take --format png-frames", name.trim_end_matches("-vp9")
         ),
     }
