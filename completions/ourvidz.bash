@@ -19,8 +19,14 @@ _ourvidz() {
             ourvidz,bench)
                 cmd="ourvidz__subcmd__bench"
                 ;;
+            ourvidz,chat)
+                cmd="ourvidz__subcmd__chat"
+                ;;
             ourvidz,completions)
                 cmd="ourvidz__subcmd__completions"
+                ;;
+            ourvidz,config)
+                cmd="ourvidz__subcmd__config"
                 ;;
             ourvidz,doctor)
                 cmd="ourvidz__subcmd__doctor"
@@ -33,6 +39,9 @@ _ourvidz() {
                 ;;
             ourvidz,help)
                 cmd="ourvidz__subcmd__help"
+                ;;
+            ourvidz,man)
+                cmd="ourvidz__subcmd__man"
                 ;;
             ourvidz,models)
                 cmd="ourvidz__subcmd__models"
@@ -49,11 +58,41 @@ _ourvidz() {
             ourvidz,worker)
                 cmd="ourvidz__subcmd__worker"
                 ;;
+            ourvidz__subcmd__config,help)
+                cmd="ourvidz__subcmd__config__subcmd__help"
+                ;;
+            ourvidz__subcmd__config,init)
+                cmd="ourvidz__subcmd__config__subcmd__init"
+                ;;
+            ourvidz__subcmd__config,path)
+                cmd="ourvidz__subcmd__config__subcmd__path"
+                ;;
+            ourvidz__subcmd__config,show)
+                cmd="ourvidz__subcmd__config__subcmd__show"
+                ;;
+            ourvidz__subcmd__config__subcmd__help,help)
+                cmd="ourvidz__subcmd__config__subcmd__help__subcmd__help"
+                ;;
+            ourvidz__subcmd__config__subcmd__help,init)
+                cmd="ourvidz__subcmd__config__subcmd__help__subcmd__init"
+                ;;
+            ourvidz__subcmd__config__subcmd__help,path)
+                cmd="ourvidz__subcmd__config__subcmd__help__subcmd__path"
+                ;;
+            ourvidz__subcmd__config__subcmd__help,show)
+                cmd="ourvidz__subcmd__config__subcmd__help__subcmd__show"
+                ;;
             ourvidz__subcmd__help,bench)
                 cmd="ourvidz__subcmd__help__subcmd__bench"
                 ;;
+            ourvidz__subcmd__help,chat)
+                cmd="ourvidz__subcmd__help__subcmd__chat"
+                ;;
             ourvidz__subcmd__help,completions)
                 cmd="ourvidz__subcmd__help__subcmd__completions"
+                ;;
+            ourvidz__subcmd__help,config)
+                cmd="ourvidz__subcmd__help__subcmd__config"
                 ;;
             ourvidz__subcmd__help,doctor)
                 cmd="ourvidz__subcmd__help__subcmd__doctor"
@@ -66,6 +105,9 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__help,help)
                 cmd="ourvidz__subcmd__help__subcmd__help"
+                ;;
+            ourvidz__subcmd__help,man)
+                cmd="ourvidz__subcmd__help__subcmd__man"
                 ;;
             ourvidz__subcmd__help,models)
                 cmd="ourvidz__subcmd__help__subcmd__models"
@@ -81,6 +123,18 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__help,worker)
                 cmd="ourvidz__subcmd__help__subcmd__worker"
+                ;;
+            ourvidz__subcmd__help__subcmd__config,init)
+                cmd="ourvidz__subcmd__help__subcmd__config__subcmd__init"
+                ;;
+            ourvidz__subcmd__help__subcmd__config,path)
+                cmd="ourvidz__subcmd__help__subcmd__config__subcmd__path"
+                ;;
+            ourvidz__subcmd__help__subcmd__config,show)
+                cmd="ourvidz__subcmd__help__subcmd__config__subcmd__show"
+                ;;
+            ourvidz__subcmd__help__subcmd__models,add)
+                cmd="ourvidz__subcmd__help__subcmd__models__subcmd__add"
                 ;;
             ourvidz__subcmd__help__subcmd__models,inspect)
                 cmd="ourvidz__subcmd__help__subcmd__models__subcmd__inspect"
@@ -109,6 +163,9 @@ _ourvidz() {
             ourvidz__subcmd__help__subcmd__queue,status)
                 cmd="ourvidz__subcmd__help__subcmd__queue__subcmd__status"
                 ;;
+            ourvidz__subcmd__models,add)
+                cmd="ourvidz__subcmd__models__subcmd__add"
+                ;;
             ourvidz__subcmd__models,help)
                 cmd="ourvidz__subcmd__models__subcmd__help"
                 ;;
@@ -120,6 +177,9 @@ _ourvidz() {
                 ;;
             ourvidz__subcmd__models,verify)
                 cmd="ourvidz__subcmd__models__subcmd__verify"
+                ;;
+            ourvidz__subcmd__models__subcmd__help,add)
+                cmd="ourvidz__subcmd__models__subcmd__help__subcmd__add"
                 ;;
             ourvidz__subcmd__models__subcmd__help,help)
                 cmd="ourvidz__subcmd__models__subcmd__help__subcmd__help"
@@ -182,7 +242,7 @@ _ourvidz() {
 
     case "${cmd}" in
         ourvidz)
-            opts="-h -V --help --version generate enhance queue-drain queue worker models doctor bench schema completions help"
+            opts="-v -h -V --quiet --verbose --help --version generate enhance chat queue-drain queue worker models doctor bench config schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -261,8 +321,78 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ourvidz__subcmd__chat)
+            opts="-s -m -v -h --once --system-prompt --seed --max-tokens --temperature --top-p --top-k --repetition-penalty --model --dtype --models --device --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --once)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --system-prompt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-tokens)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --temperature)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top-p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top-k)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repetition-penalty)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dtype)
+                    COMPREPLY=($(compgen -W "f32 f16 bf16" -- "${cur}"))
+                    return 0
+                    ;;
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ourvidz__subcmd__completions)
-            opts="-h --help bash elvish fish powershell zsh"
+            opts="-v -h --dynamic --quiet --verbose --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,8 +405,134 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ourvidz__subcmd__config)
+            opts="-v -h --quiet --verbose --help show path init help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__help)
+            opts="show path init help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__help__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__init)
+            opts="-v -h --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__path)
+            opts="-v -h --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__config__subcmd__show)
+            opts="-v -h --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ourvidz__subcmd__doctor)
-            opts="-h --models --device --json --help"
+            opts="-v -h --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -388,7 +644,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__generate)
-            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --schedule --preset --prediction-type --zero-snr --eta --guidance-rescale --cfg-interval --clip-skip --prompt-2 --negative-prompt-2 --vae --control-preprocess --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --strength --mask --no-paste --prompt-syntax --reference-type --reference-strength --vae-tiling --format --lora --control --control-image --control-scale --control-start --control-end --control-guess-mode --ip-adapter --image-encoder --ip-adapter-image --ip-adapter-scale --ip-adapter-blocks --refiner --refiner-start --hires-scale --hires-strength --type --from --output --force --skip-existing --trust-paths --strict --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
+            opts="-p -n -s -W -H -b -i -o -m -v -h --prompt --negative-prompt --seed --steps --cfg-scale --width --height --batch-count --scheduler --schedule --preset --prediction-type --zero-snr --eta --guidance-rescale --cfg-interval --clip-skip --prompt-2 --negative-prompt-2 --vae --control-preprocess --no-auto-negative --truncate-prompt --deterministic --frames --fps --flow-shift --first-frame --last-frame --init-img --strength --mask --no-paste --prompt-syntax --reference-type --reference-strength --vae-tiling --format --lora --control --control-image --control-scale --control-start --control-end --control-guess-mode --ip-adapter --image-encoder --ip-adapter-image --ip-adapter-scale --ip-adapter-blocks --refiner --refiner-start --hires-scale --hires-strength --type --from --output --force --skip-existing --trust-paths --strict --preview --sheet --callback --callback-url --callback-format --keep-going --time-limit --dry-run --model --config-from --dtype --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -626,6 +882,10 @@ _ourvidz() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --sheet)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --callback)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -674,7 +934,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__help)
-            opts="generate enhance queue-drain queue worker models doctor bench schema completions help"
+            opts="generate enhance chat queue-drain queue worker models doctor bench config schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -701,9 +961,79 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ourvidz__subcmd__help__subcmd__chat)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ourvidz__subcmd__help__subcmd__completions)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__config)
+            opts="show path init"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__config__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__config__subcmd__path)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__config__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -771,9 +1101,37 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ourvidz__subcmd__help__subcmd__models)
-            opts="list verify inspect"
+        ourvidz__subcmd__help__subcmd__man)
+            opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__models)
+            opts="list add verify inspect"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__help__subcmd__models__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -967,8 +1325,26 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ourvidz__subcmd__man)
+            opts="-v -h --all --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --all)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ourvidz__subcmd__models)
-            opts="-h --help list verify inspect help"
+            opts="-v -h --quiet --verbose --help list add verify inspect help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -981,9 +1357,49 @@ _ourvidz() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        ourvidz__subcmd__models__subcmd__help)
-            opts="list verify inspect help"
+        ourvidz__subcmd__models__subcmd__add)
+            opts="-v -h --config-from --route --force --models --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__models__subcmd__help)
+            opts="list add verify inspect help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ourvidz__subcmd__models__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1052,7 +1468,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__models__subcmd__inspect)
-            opts="-h --help"
+            opts="-v -h --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1066,7 +1482,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__models__subcmd__list)
-            opts="-h --models --device --json --help"
+            opts="-v -h --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1088,7 +1504,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__models__subcmd__verify)
-            opts="-h --config-from --models --device --json --help"
+            opts="-v -h --config-from --models --device --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1114,7 +1530,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue)
-            opts="-h --help add status retry cancel purge deliver help"
+            opts="-v -h --quiet --verbose --help add status retry cancel purge deliver help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1202,7 +1618,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__add)
-            opts="-h --queue --models --device --force --help"
+            opts="-v -h --queue --models --device --force --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1228,7 +1644,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__cancel)
-            opts="-h --help"
+            opts="-v -h --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1242,7 +1658,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__deliver)
-            opts="-h --now --json --help"
+            opts="-v -h --now --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1368,7 +1784,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__purge)
-            opts="-h --done --older-than --help"
+            opts="-v -h --done --older-than --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1386,7 +1802,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__retry)
-            opts="-h --all-dead --help"
+            opts="-v -h --all-dead --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1400,7 +1816,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__queue__subcmd__status)
-            opts="-h --json --help"
+            opts="-v -h --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1414,7 +1830,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__schema)
-            opts="-h --help"
+            opts="-v -h --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1428,7 +1844,7 @@ _ourvidz() {
             return 0
             ;;
         ourvidz__subcmd__worker)
-            opts="-h --models --device --name --help"
+            opts="-v -h --models --device --name --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

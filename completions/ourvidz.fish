@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_ourvidz_global_optspecs
-    string join \n h/help V/version
+    string join \n quiet v/verbose h/help V/version
 end
 
 function __fish_ourvidz_needs_command
@@ -24,18 +24,23 @@ function __fish_ourvidz_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -s V -l version -d 'Print version'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "chat" -d 'Talk with a language model'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "queue-drain" -d 'Run the jobs of a queue: a folder or Redis'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "queue" -d 'Fill, look at and tidy a queue'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "worker" -d 'Started by `queue-drain`; speaks JSON lines on stdin and stdout'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "models" -d 'Look at models and at what made a picture'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "config" -d 'Show the settings and where each value came from'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "schema" -d 'Print the JSON Schema of job specs, for editors and producers'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "man" -d 'Print a manual page'
 complete -c ourvidz -n "__fish_ourvidz_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s p -l prompt -d 'What to draw; - reads it from stdin' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s n -l negative-prompt -d 'What not to draw; an empty one counts as given' -r
@@ -95,7 +100,8 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l hires-scale
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l hires-strength -d 'Denoising strength of that refining [default: 0.5]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l type -d 'Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l from -d 'Replay the job that made this picture or video' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s o -l output -d 'Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index} {prompt} {date}' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l sheet -d 'Write all pictures of the run, small and with their seeds, on one sheet' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback -d 'Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-url -d 'Post the callback to this address' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l callback-format -d 'Shape of the callback [default: standard]' -r -f -a "standard\t''
@@ -119,11 +125,12 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l force -d 'O
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l skip-existing -d 'Leave out jobs whose results are there already'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l trust-paths -d 'Let a replayed file name model paths, local files and callback addresses'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l strict -d 'Fail when a replay has other weights or other pixels than the file it replays'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l preview -d 'Show every finished picture in the terminal'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l keep-going -d 'Run the valid jobs even when others are invalid'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dry-run -d 'Show every resolved value and load nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l quiet -d 'Say nothing but errors'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s p -l prompt -d 'The prompt as a flag; - reads prompts from stdin' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l file -d 'Read prompts from this file, one a line' -r -F
@@ -162,8 +169,26 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l clear-cache 
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l legacy-names -d 'Name sources as older producers do: edge_function, worker_fallback, emergency_fallback'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l quiet -d 'Say nothing but errors'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l once -d 'Say this, print the answer, and end; - takes all of stdin as one turn' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l system-prompt -d 'Tell the model this first, instead of the operator\'s system message' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -s s -l seed -d 'Seed of the first answer; the next has the next [default: drawn]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l max-tokens -d 'Most tokens of an answer, 1 to 32768 [default: 512]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l temperature -d '0 takes the most probable token always; up to 10 [default: 0.7, 0 for the built-in model]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l top-p -d 'Draw from the tokens that reach this share, 0.001 to 1 [default: 0.9]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l top-k -d 'Draw from this many tokens, 0 for all [default: 20]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l repetition-penalty -d 'Make tokens that occurred less probable, 0.1 to 10 [default: 1.1, 1 for the built-in model]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -s m -l model -d 'The language model: a name from models.toml or a folder [default: the route `chat_conversation`]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l dtype -d 'Number format of the weights [default: the device\'s]' -r -f -a "f32\t''
+f16\t''
+bf16\t''"
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l queues -d 'Queues to drain, the most important first [default: sdxl_queue,chat_queue,wan_queue]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l max-jobs -d 'Stop after this many jobs' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l max-seconds -d 'Begin no job after this time; exit 75 if work remains' -r
@@ -188,8 +213,10 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l dry-run 
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l force -d 'Use a Redis that may evict keys'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l quiet -d 'Say nothing but errors'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -s v -l verbose -d 'Say more; twice: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
@@ -202,17 +229,29 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_s
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l force -d 'Use a Redis that may evict keys'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -l all-dead -d 'Every dead job'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from cancel" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from cancel" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -l older-than -d 'Only those older than this' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -l done -d 'Records of finished jobs'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -l now -d 'Send everything now, whatever its time'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -l json -d 'Print one JSON object a line on stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from deliver" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
@@ -224,29 +263,50 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_s
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l name -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "list" -d 'List models, where they are, and which job type uses which'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list verify inspect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "add" -d 'Write an entry into models.toml for a model folder or a checkpoint file'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -l route -d 'Use it for this job type, or for `enhance`; may be repeated' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -l models -d 'The models.toml to write [default: ./models.toml, then the configuration folder\'s]' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -l force -d 'Replace an entry of this name'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from inspect" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from inspect" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "add" -d 'Write an entry into models.toml for a model folder or a checkpoint file'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l synthetic -d 'Full-size models with random weights: sdxl, sdxl-turbo, wan-1.3b, wan-vace-1.3b, qwen-0.5b, qwen-7b' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l size -d 'Sizes in pixels [default: the model\'s own]' -r
@@ -266,21 +326,54 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l device -d 'cpu
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l markdown -d 'Print a Markdown table'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l quiet -d 'Say nothing but errors'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s v -l verbose -d 'Say more'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -f -a "show" -d 'Every setting, its value, and whether a file, a variable or the default gives it'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -f -a "path" -d 'Print where config.toml is looked for'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -f -a "init" -d 'Write a config.toml in which every setting stands, commented out, with its default'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and not __fish_seen_subcommand_from show path init help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from path" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from path" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from path" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from init" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Every setting, its value, and whether a file, a variable or the default gives it'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "path" -d 'Print where config.toml is looked for'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "init" -d 'Write a config.toml in which every setting stands, commented out, with its default'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand schema" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand schema" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -l dynamic -d 'A script that asks ourvidz for the candidates'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "enhance" -d 'Turn short prompts into richer ones'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "queue-drain" -d 'Run the jobs of a queue: a folder or Redis'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "queue" -d 'Fill, look at and tidy a queue'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "worker" -d 'Started by `queue-drain`; speaks JSON lines on stdin and stdout'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "models" -d 'Look at models and at what made a picture'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "schema" -d 'Print the JSON Schema of job specs, for editors and producers'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance queue-drain queue worker models doctor bench schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand man" -l all -d 'Write the pages of all commands into this folder' -r -F
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand man" -l quiet -d 'Say nothing but errors'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand man" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand man" -s h -l help -d 'Print help'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "generate" -d 'Make pictures from a prompt, from job specs or from an earlier picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "enhance" -d 'Turn short prompts into richer ones'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "chat" -d 'Talk with a language model'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "queue-drain" -d 'Run the jobs of a queue: a folder or Redis'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "queue" -d 'Fill, look at and tidy a queue'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "worker" -d 'Started by `queue-drain`; speaks JSON lines on stdin and stdout'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "models" -d 'Look at models and at what made a picture'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "doctor" -d 'Show devices, memory, configuration and what this build can do'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "bench" -d 'Measure stages and whole jobs, also of full-size models that nobody has downloaded'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "config" -d 'Show the settings and where each value came from'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "schema" -d 'Print the JSON Schema of job specs, for editors and producers'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "man" -d 'Print a manual page'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and not __fish_seen_subcommand_from generate enhance chat queue-drain queue worker models doctor bench config schema completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "add" -d 'Check specs as `generate` does and enqueue them; prints one id a line'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "status" -d 'Show what waits, runs, failed and was not delivered, and how long it will take'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "retry" -d 'Bring dead jobs back'
@@ -288,5 +381,9 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_su
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "purge" -d 'Forget records of finished jobs'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "deliver" -d 'Send the callbacks that are due, and render nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "list" -d 'List models, where they are, and which job type uses which'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "add" -d 'Write an entry into models.toml for a model folder or a checkpoint file'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "verify" -d 'Check a model\'s files: what would load, what is missing, unused or mis-shaped'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from models" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Every setting, its value, and whether a file, a variable or the default gives it'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "path" -d 'Print where config.toml is looked for'
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "init" -d 'Write a config.toml in which every setting stands, commented out, with its default'

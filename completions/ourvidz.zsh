@@ -15,6 +15,9 @@ _ourvidz() {
 
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '-V[Print version]' \
@@ -86,8 +89,9 @@ _arguments "${_arguments_options[@]}" : \
 '--hires-strength=[Denoising strength of that refining \[default\: 0.5\]]:F:_default' \
 '--type=[Job type \[default\: by model; sdxl_image_fast, or video_fast for WAN models\]]:TYPE:_default' \
 '()--from=[Replay the job that made this picture or video]:FILE:_files' \
-'-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
-'--output=[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index}]:PATH:_default' \
+'-o+[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index} {prompt} {date}]:PATH:_default' \
+'--output=[Where pictures go\: a file, a folder with a trailing /, or a template with {id} {seed} {index} {prompt} {date}]:PATH:_default' \
+'--sheet=[Write all pictures of the run, small and with their seeds, on one sheet]:FILE:_files' \
 '--callback=[Write the callback to this file (may contain {id}) \[default\: callback.json beside the pictures\]]:FILE:_default' \
 '--callback-url=[Post the callback to this address]:URL:_default' \
 '--callback-format=[Shape of the callback \[default\: standard\]]:FORMAT:(standard workspace)' \
@@ -109,12 +113,13 @@ _arguments "${_arguments_options[@]}" : \
 '(--force)--skip-existing[Leave out jobs whose results are there already]' \
 '--trust-paths[Let a replayed file name model paths, local files and callback addresses]' \
 '--strict[Fail when a replay has other weights or other pixels than the file it replays]' \
+'--preview[Show every finished picture in the terminal]' \
 '--keep-going[Run the valid jobs even when others are invalid]' \
 '--dry-run[Show every resolved value and load nothing]' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
-'-v[Say more]' \
-'--verbose[Say more]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::input -- Spec files (or - for stdin), or one prompt:_default' \
@@ -147,11 +152,35 @@ _arguments "${_arguments_options[@]}" : \
 '--legacy-names[Name sources as older producers do\: edge_function, worker_fallback, emergency_fallback]' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
-'-v[Say more]' \
-'--verbose[Say more]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::input -- The prompt; or a .txt file with one prompt a line, or - for stdin with the same:_default' \
+&& ret=0
+;;
+(chat)
+_arguments "${_arguments_options[@]}" : \
+'--once=[Say this, print the answer, and end; - takes all of stdin as one turn]:TEXT:_default' \
+'--system-prompt=[Tell the model this first, instead of the operator'\''s system message]:FILE:_files' \
+'-s+[Seed of the first answer; the next has the next \[default\: drawn\]]:N:_default' \
+'--seed=[Seed of the first answer; the next has the next \[default\: drawn\]]:N:_default' \
+'--max-tokens=[Most tokens of an answer, 1 to 32768 \[default\: 512\]]:N:_default' \
+'--temperature=[0 takes the most probable token always; up to 10 \[default\: 0.7, 0 for the built-in model\]]:T:_default' \
+'--top-p=[Draw from the tokens that reach this share, 0.001 to 1 \[default\: 0.9\]]:P:_default' \
+'--top-k=[Draw from this many tokens, 0 for all \[default\: 20\]]:K:_default' \
+'--repetition-penalty=[Make tokens that occurred less probable, 0.1 to 10 \[default\: 1.1, 1 for the built-in model\]]:R:_default' \
+'-m+[The language model\: a name from models.toml or a folder \[default\: the route \`chat_conversation\`\]]:NAME|PATH:_default' \
+'--model=[The language model\: a name from models.toml or a folder \[default\: the route \`chat_conversation\`\]]:NAME|PATH:_default' \
+'--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
+'--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
 && ret=0
 ;;
 (queue-drain)
@@ -178,8 +207,8 @@ _arguments "${_arguments_options[@]}" : \
 '--force[Use a Redis that may evict keys]' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
-'*-v[Say more; twice\: everything, prompts included]' \
-'*--verbose[Say more; twice\: everything, prompts included]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '::queue -- A folder, or redis\://… or rediss\://… \[default\: queue/ in the data folder\]:_default' \
@@ -187,6 +216,9 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (queue)
 _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ":: :_ourvidz__subcmd__queue_commands" \
@@ -205,6 +237,9 @@ _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
 '--force[Use a Redis that may evict keys]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::specs -- Spec files; - reads stdin:_default' \
@@ -213,6 +248,9 @@ _arguments "${_arguments_options[@]}" : \
 (status)
 _arguments "${_arguments_options[@]}" : \
 '--json[Print JSON]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '::queue:_default' \
@@ -221,6 +259,9 @@ _arguments "${_arguments_options[@]}" : \
 (retry)
 _arguments "${_arguments_options[@]}" : \
 '--all-dead[Every dead job]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::words -- QUEUE, if it is a folder or an address, and ids:_default' \
@@ -228,6 +269,9 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (cancel)
 _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::words -- QUEUE, if it is a folder or an address, and ids:_default' \
@@ -237,6 +281,9 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--older-than=[Only those older than this]:TIME:_default' \
 '--done[Records of finished jobs]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '::queue:_default' \
@@ -246,6 +293,9 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--now[Send everything now, whatever its time]' \
 '--json[Print one JSON object a line on stdout]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '::queue:_default' \
@@ -304,12 +354,18 @@ _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
 '--name=[]:NAME:_default' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0
 ;;
 (models)
 _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ":: :_ourvidz__subcmd__models_commands" \
@@ -327,8 +383,26 @@ _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
+&& ret=0
+;;
+(add)
+_arguments "${_arguments_options[@]}" : \
+'--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
+'*--route=[Use it for this job type, or for \`enhance\`; may be repeated]:TYPE:_default' \
+'--models=[The models.toml to write \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
+'--force[Replace an entry of this name]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+':name -- What it shall be called:_default' \
+':path -- A model folder or a checkpoint file:_files' \
 && ret=0
 ;;
 (verify)
@@ -337,6 +411,9 @@ _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':name:_default' \
@@ -344,6 +421,9 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (inspect)
 _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':file:_files' \
@@ -362,6 +442,10 @@ _arguments "${_arguments_options[@]}" : \
         curcontext="${curcontext%:*:*}:ourvidz-models-help-command-$line[1]:"
         case $line[1] in
             (list)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(add)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -390,6 +474,9 @@ _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
 '--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0
@@ -412,24 +499,123 @@ _arguments "${_arguments_options[@]}" : \
 '(--json)--markdown[Print a Markdown table]' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
-'-v[Say more]' \
-'--verbose[Say more]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 '*::what -- start, load, sdxl, wan, qwen, enhance, queue, or a model:_default' \
 && ret=0
 ;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+":: :_ourvidz__subcmd__config_commands" \
+"*::: :->config" \
+&& ret=0
+
+    case $state in
+    (config)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-config-command-$line[1]:"
+        case $line[1] in
+            (show)
+_arguments "${_arguments_options[@]}" : \
+'--json[Print JSON]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(path)
+_arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(init)
+_arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__config__subcmd__help_commands" \
+"*::: :->help" \
+&& ret=0
+
+    case $state in
+    (help)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-config-help-command-$line[1]:"
+        case $line[1] in
+            (show)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(path)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(init)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(help)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+        esac
+    ;;
+esac
+;;
 (schema)
 _arguments "${_arguments_options[@]}" : \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 && ret=0
 ;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
+'--dynamic[A script that asks ourvidz for the candidates]' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
 '-h[Print help]' \
 '--help[Print help]' \
 ':shell:(bash elvish fish powershell zsh)' \
+&& ret=0
+;;
+(man)
+_arguments "${_arguments_options[@]}" : \
+'()--all=[Write the pages of all commands into this folder]:FOLDER:_files' \
+'(-v --verbose)--quiet[Say nothing but errors]' \
+'*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'*--verbose[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
+'-h[Print help]' \
+'--help[Print help]' \
+'*::command -- The command that the page is about \[default\: ourvidz itself\]:_default' \
 && ret=0
 ;;
 (help)
@@ -449,6 +635,10 @@ _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
 (enhance)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(chat)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -516,6 +706,10 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(add)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
 (verify)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
@@ -536,11 +730,43 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+":: :_ourvidz__subcmd__help__subcmd__config_commands" \
+"*::: :->config" \
+&& ret=0
+
+    case $state in
+    (config)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:ourvidz-help-config-command-$line[1]:"
+        case $line[1] in
+            (show)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(path)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(init)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (schema)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
 (completions)
+_arguments "${_arguments_options[@]}" : \
+&& ret=0
+;;
+(man)
 _arguments "${_arguments_options[@]}" : \
 && ret=0
 ;;
@@ -562,14 +788,17 @@ _ourvidz_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
 'enhance:Turn short prompts into richer ones' \
+'chat:Talk with a language model' \
 'queue-drain:Run the jobs of a queue\: a folder or Redis' \
 'queue:Fill, look at and tidy a queue' \
 'worker:Started by \`queue-drain\`; speaks JSON lines on stdin and stdout' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
+'config:Show the settings and where each value came from' \
 'schema:Print the JSON Schema of job specs, for editors and producers' \
 'completions:Print a completion script for a shell' \
+'man:Print a manual page' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz commands' commands "$@"
@@ -579,10 +808,70 @@ _ourvidz__subcmd__bench_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz bench commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__chat_commands] )) ||
+_ourvidz__subcmd__chat_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz chat commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__completions_commands] )) ||
 _ourvidz__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz completions commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config_commands] )) ||
+_ourvidz__subcmd__config_commands() {
+    local commands; commands=(
+'show:Every setting, its value, and whether a file, a variable or the default gives it' \
+'path:Print where config.toml is looked for' \
+'init:Write a config.toml in which every setting stands, commented out, with its default' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz config commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__help_commands] )) ||
+_ourvidz__subcmd__config__subcmd__help_commands() {
+    local commands; commands=(
+'show:Every setting, its value, and whether a file, a variable or the default gives it' \
+'path:Print where config.toml is looked for' \
+'init:Write a config.toml in which every setting stands, commented out, with its default' \
+'help:Print this message or the help of the given subcommand(s)' \
+    )
+    _describe -t commands 'ourvidz config help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__help__subcmd__help_commands] )) ||
+_ourvidz__subcmd__config__subcmd__help__subcmd__help_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config help help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__help__subcmd__init_commands] )) ||
+_ourvidz__subcmd__config__subcmd__help__subcmd__init_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config help init commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__help__subcmd__path_commands] )) ||
+_ourvidz__subcmd__config__subcmd__help__subcmd__path_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config help path commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__help__subcmd__show_commands] )) ||
+_ourvidz__subcmd__config__subcmd__help__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config help show commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__init_commands] )) ||
+_ourvidz__subcmd__config__subcmd__init_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config init commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__path_commands] )) ||
+_ourvidz__subcmd__config__subcmd__path_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config path commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__config__subcmd__show_commands] )) ||
+_ourvidz__subcmd__config__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz config show commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__doctor_commands] )) ||
 _ourvidz__subcmd__doctor_commands() {
@@ -604,14 +893,17 @@ _ourvidz__subcmd__help_commands() {
     local commands; commands=(
 'generate:Make pictures from a prompt, from job specs or from an earlier picture' \
 'enhance:Turn short prompts into richer ones' \
+'chat:Talk with a language model' \
 'queue-drain:Run the jobs of a queue\: a folder or Redis' \
 'queue:Fill, look at and tidy a queue' \
 'worker:Started by \`queue-drain\`; speaks JSON lines on stdin and stdout' \
 'models:Look at models and at what made a picture' \
 'doctor:Show devices, memory, configuration and what this build can do' \
 'bench:Measure stages and whole jobs, also of full-size models that nobody has downloaded' \
+'config:Show the settings and where each value came from' \
 'schema:Print the JSON Schema of job specs, for editors and producers' \
 'completions:Print a completion script for a shell' \
+'man:Print a manual page' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz help commands' commands "$@"
@@ -621,10 +913,39 @@ _ourvidz__subcmd__help__subcmd__bench_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help bench commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__help__subcmd__chat_commands] )) ||
+_ourvidz__subcmd__help__subcmd__chat_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help chat commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__help__subcmd__completions_commands] )) ||
 _ourvidz__subcmd__help__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help completions commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__config_commands] )) ||
+_ourvidz__subcmd__help__subcmd__config_commands() {
+    local commands; commands=(
+'show:Every setting, its value, and whether a file, a variable or the default gives it' \
+'path:Print where config.toml is looked for' \
+'init:Write a config.toml in which every setting stands, commented out, with its default' \
+    )
+    _describe -t commands 'ourvidz help config commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__config__subcmd__init_commands] )) ||
+_ourvidz__subcmd__help__subcmd__config__subcmd__init_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help config init commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__config__subcmd__path_commands] )) ||
+_ourvidz__subcmd__help__subcmd__config__subcmd__path_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help config path commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__config__subcmd__show_commands] )) ||
+_ourvidz__subcmd__help__subcmd__config__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help config show commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__help__subcmd__doctor_commands] )) ||
 _ourvidz__subcmd__help__subcmd__doctor_commands() {
@@ -646,14 +967,25 @@ _ourvidz__subcmd__help__subcmd__help_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help help commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__help__subcmd__man_commands] )) ||
+_ourvidz__subcmd__help__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help man commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__help__subcmd__models_commands] )) ||
 _ourvidz__subcmd__help__subcmd__models_commands() {
     local commands; commands=(
 'list:List models, where they are, and which job type uses which' \
+'add:Write an entry into models.toml for a model folder or a checkpoint file' \
 'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
 'inspect:Print the manifest inside a picture as JSON' \
     )
     _describe -t commands 'ourvidz help models commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__help__subcmd__models__subcmd__add_commands] )) ||
+_ourvidz__subcmd__help__subcmd__models__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz help models add commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__help__subcmd__models__subcmd__inspect_commands] )) ||
 _ourvidz__subcmd__help__subcmd__models__subcmd__inspect_commands() {
@@ -727,25 +1059,42 @@ _ourvidz__subcmd__help__subcmd__worker_commands() {
     local commands; commands=()
     _describe -t commands 'ourvidz help worker commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__man_commands] )) ||
+_ourvidz__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz man commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__models_commands] )) ||
 _ourvidz__subcmd__models_commands() {
     local commands; commands=(
 'list:List models, where they are, and which job type uses which' \
+'add:Write an entry into models.toml for a model folder or a checkpoint file' \
 'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
 'inspect:Print the manifest inside a picture as JSON' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz models commands' commands "$@"
 }
+(( $+functions[_ourvidz__subcmd__models__subcmd__add_commands] )) ||
+_ourvidz__subcmd__models__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models add commands' commands "$@"
+}
 (( $+functions[_ourvidz__subcmd__models__subcmd__help_commands] )) ||
 _ourvidz__subcmd__models__subcmd__help_commands() {
     local commands; commands=(
 'list:List models, where they are, and which job type uses which' \
+'add:Write an entry into models.toml for a model folder or a checkpoint file' \
 'verify:Check a model'\''s files\: what would load, what is missing, unused or mis-shaped' \
 'inspect:Print the manifest inside a picture as JSON' \
 'help:Print this message or the help of the given subcommand(s)' \
     )
     _describe -t commands 'ourvidz models help commands' commands "$@"
+}
+(( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__add_commands] )) ||
+_ourvidz__subcmd__models__subcmd__help__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'ourvidz models help add commands' commands "$@"
 }
 (( $+functions[_ourvidz__subcmd__models__subcmd__help__subcmd__help_commands] )) ||
 _ourvidz__subcmd__models__subcmd__help__subcmd__help_commands() {

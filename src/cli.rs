@@ -6,20 +6,25 @@ use clap::{Args, Parser, Subcommand};
 
 mod adapters;
 mod bench;
+mod candidates;
+mod chat;
 mod enhance;
+mod models;
 mod options;
 mod queue;
 mod shared;
 
 pub use adapters::Adapters;
 pub use bench::Bench;
+pub use chat::Chat;
 pub use enhance::{ENHANCE_TYPES, Enhance, Style};
+pub use models::{Models, ModelsAdd, ModelsCommand};
 pub use options::Options;
 pub use queue::{
     Names, Queue, QueueAdd, QueueCancel, QueueCommand, QueueDeliver, QueueDrain, QueuePurge, QueueRetry,
     QueueStatus, Redis, Worker,
 };
-pub use shared::{CallbackFormat, Dtype, Place, Talk};
+pub use shared::{CallbackFormat, Dtype, Loudness, Place, Talk};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -31,6 +36,8 @@ pub use shared::{CallbackFormat, Dtype, Place, Talk};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub loudness: Loudness,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +46,8 @@ pub enum Command {
     Generate(Box<Generate>),
     /// Turn short prompts into richer ones
     Enhance(Box<Enhance>),
+    /// Talk with a language model
+    Chat(Box<Chat>),
     /// Run the jobs of a queue: a folder or Redis
     QueueDrain(Box<QueueDrain>),
     /// Fill, look at and tidy a queue
@@ -51,10 +60,14 @@ pub enum Command {
     Doctor(Doctor),
     /// Measure stages and whole jobs, also of full-size models that nobody has downloaded
     Bench(Box<Bench>),
+    /// Show the settings and where each value came from
+    Config(Config),
     /// Print the JSON Schema of job specs, for editors and producers
     Schema,
     /// Print a completion script for a shell
     Completions(Completions),
+    /// Print a manual page
+    Man(Man),
 }
 
 const GENERATE_HELP: &str = "\
@@ -97,12 +110,16 @@ pub struct Generate {
     pub adapters: Adapters,
 
     /// Job type [default: by model; sdxl_image_fast, or video_fast for WAN models]
-    #[arg(long = "type", value_name = "TYPE", help_heading = "Job")]
+    #[arg(long = "type", value_name = "TYPE", add = candidates::job_types(), help_heading = "Job")]
     pub job_type: Option<String>,
     /// Replay the job that made this picture or video
+    ///
+    /// Also what of a picture's papers is ours when A1111 or ComfyUI made it, of their parameters in a
+    /// text file or their graph in a JSON file, and the job of a callback.json.
     #[arg(long, value_name = "FILE", conflicts_with = "input", help_heading = "Job")]
     pub from: Option<PathBuf>,
-    /// Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed} {index}
+    /// Where pictures go: a file, a folder with a trailing /, or a template with {id} {seed}
+    /// {index} {prompt} {date}
     #[arg(short, long, value_name = "PATH", help_heading = "Job")]
     pub output: Option<String>,
     /// Overwrite whatever is at the output path
@@ -117,6 +134,12 @@ pub struct Generate {
     /// Fail when a replay has other weights or other pixels than the file it replays
     #[arg(long, requires = "from", help_heading = "Job")]
     pub strict: bool,
+    /// Show every finished picture in the terminal
+    #[arg(long, help_heading = "Job")]
+    pub preview: bool,
+    /// Write all pictures of the run, small and with their seeds, on one sheet
+    #[arg(long, value_name = "FILE", help_heading = "Job")]
+    pub sheet: Option<PathBuf>,
     /// Write the callback to this file (may contain {id}) [default: callback.json beside the pictures]
     #[arg(long, value_name = "FILE", help_heading = "Job")]
     pub callback: Option<String>,
@@ -137,7 +160,7 @@ pub struct Generate {
     pub dry_run: bool,
 
     /// A name from models.toml, a model folder or a checkpoint file
-    #[arg(short, long, value_name = "NAME|PATH", help_heading = "Model")]
+    #[arg(short, long, value_name = "NAME|PATH", add = candidates::models(), help_heading = "Model")]
     pub model: Option<String>,
     /// Take the configuration of a single checkpoint file from this folder
     #[arg(long, value_name = "FOLDER", requires = "model", help_heading = "Model")]
@@ -153,40 +176,6 @@ pub struct Generate {
 }
 
 #[derive(Debug, Args)]
-pub struct Models {
-    #[command(subcommand)]
-    pub command: ModelsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// List models, where they are, and which job type uses which
-    List {
-        #[command(flatten)]
-        place: Place,
-        #[arg(long, help = "Print JSON")]
-        json: bool,
-    },
-    /// Check a model's files: what would load, what is missing, unused or mis-shaped
-    Verify {
-        #[arg(value_name = "NAME|PATH")]
-        name: String,
-        /// Take the configuration of a single checkpoint file from this folder
-        #[arg(long, value_name = "FOLDER")]
-        config_from: Option<PathBuf>,
-        #[command(flatten)]
-        place: Place,
-        #[arg(long, help = "Print JSON")]
-        json: bool,
-    },
-    /// Print the manifest inside a picture as JSON
-    Inspect {
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
 pub struct Doctor {
     #[command(flatten)]
     pub place: Place,
@@ -195,9 +184,57 @@ pub struct Doctor {
 }
 
 #[derive(Debug, Args)]
+pub struct Config {
+    #[command(subcommand)]
+    pub command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every setting, its value, and whether a file, a variable or the default gives it
+    Show {
+        #[arg(long, help = "Print JSON")]
+        json: bool,
+    },
+    /// Print where config.toml is looked for
+    Path,
+    /// Write a config.toml in which every setting stands, commented out, with its default
+    Init,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  source <(ourvidz completions bash --dynamic)
+  ourvidz completions zsh > ~/.zfunc/_ourvidz
+
+With --dynamic the script asks ourvidz itself at every press of the key, and so offers what is there:
+names of the models in models.toml, job types, schedulers, files.";
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
 pub struct Completions {
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+    /// A script that asks ourvidz for the candidates
+    #[arg(long)]
+    pub dynamic: bool,
+}
+
+const MAN_HELP: &str = "\
+Examples:
+  ourvidz man | man -l -
+  ourvidz man queue add | man -l -
+  ourvidz man --all ~/.local/share/man/man1";
+
+#[derive(Debug, Args)]
+#[command(after_help = MAN_HELP)]
+pub struct Man {
+    /// The command that the page is about [default: ourvidz itself]
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+    pub all: Option<PathBuf>,
 }
 
 #[cfg(test)]

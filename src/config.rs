@@ -11,6 +11,7 @@ use directories::ProjectDirs;
 pub mod callback;
 mod duration;
 mod enhance;
+pub mod origins;
 mod queue;
 pub mod secret;
 mod storage;
@@ -100,12 +101,26 @@ impl Settings {
             data_dir,
             ..Self::with_folders(config_dir, cache_dir)
         };
-        let file = settings.config_dir.join("config.toml");
+        let file = settings.config_file();
         if let Some(text) = config_text(&file)? {
             settings.read_file(&file, &text)?;
         }
         settings.read_env(env)?;
         Ok(settings)
+    }
+
+    /// Where `config.toml` is looked for, whatever is in it.
+    ///
+    /// # Errors
+    /// `Config` when no home folder is known.
+    pub fn folder() -> Result<PathBuf> {
+        let [config_dir, ..] = folders(&|name| std::env::var(name).ok())?;
+        Ok(config_dir)
+    }
+
+    /// Where the settings file is, or would be.
+    pub fn config_file(&self) -> PathBuf {
+        self.config_dir.join("config.toml")
     }
 
     /// The built-in defaults for these two folders; the data lies beside the configuration.

@@ -25,6 +25,8 @@ pub enum Volume {
     Normal,
     /// Details too.
     Verbose,
+    /// Whatever is known; where that is no more than details, those.
+    Everything,
 }
 
 /// Tells people (stderr) and programs (stdout) what happens.
@@ -93,6 +95,13 @@ impl Reporter {
         self.say(Volume::Normal, &format!("note: {text}"));
     }
 
+    /// A finished picture for a terminal, as it stands.
+    pub fn picture(&mut self, drawing: &str) {
+        self.clear_bar();
+        // A terminal that is gone shows nothing; the picture is in its file.
+        let _ = io::stderr().lock().write_all(drawing.as_bytes());
+    }
+
     /// Progress in words.
     pub fn info(&mut self, text: &str) {
         self.say(Volume::Normal, text);
@@ -134,12 +143,22 @@ impl Reporter {
 
     /// One line of data.
     pub fn stdout_line(&mut self, line: &str) {
+        self.stdout(&format!("{line}\n"));
+    }
+
+    /// A piece of an answer while it is written; no bar goes with it.
+    pub fn piece(&mut self, text: &str) {
+        self.clear_bar();
+        self.stdout(text);
+    }
+
+    fn stdout(&mut self, text: &str) {
         if self.stdout_closed {
             return;
         }
         let write = || {
             let mut stdout = io::stdout().lock();
-            writeln!(stdout, "{line}").and_then(|()| stdout.flush())
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         };
         // Data and bar may share a terminal.
         let written = match &self.bar {

@@ -221,8 +221,16 @@ impl Registry {
         let Ok(text) = String::from_utf8(bytes) else {
             fail!(Config, "{}: cannot be read: it is not UTF-8", file.display());
         };
+        Self::of(file, &text)
+    }
+
+    /// What a file with this text would be.
+    ///
+    /// # Errors
+    /// `Config` for any mistake, with file, line and key.
+    pub fn of(file: &Path, text: &str) -> Result<Self> {
         let mut registry = Self::shipped()?;
-        registry.add(file, &text)?;
+        registry.add(file, text)?;
         registry.file = Some(file.into());
         Ok(registry)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Who may import what, besides itself. `error`, `config`, `files`, `limits` and `text` are open to everyone.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cli", &["job", "registry", "progress"]),
+    ("cli", &["job", "registry", "progress", "schedulers"]),
     (
         "commands",
         &[

@@ -27,8 +27,12 @@ mod callbacks;
 mod chat;
 /// No circle of files or of rooms.
 mod circles;
+/// `chat`, `config`, `models add`, `man`, completion, and what the command line shows.
+mod command_line;
 /// The scripts in `completions/` are what the command prints.
 mod completions;
+/// The commands of docs/cookbook.md.
+mod cookbook;
 /// `enhance` from the outside.
 mod enhance_command;
 /// Prompt enhancement: model, cache, rules, original.
@@ -109,6 +113,8 @@ mod signals;
 mod specs;
 /// What WAN jobs mean.
 mod specs_video;
+/// Starting takes no time.
+mod start;
 /// Folder and S3 as places for assets, and what happens when they fail.
 mod storage;
 /// Files that strangers made.

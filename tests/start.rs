@@ -1,7 +1,5 @@
 //! Starting takes no time: no library that only some commands need is loaded with the program.
 
-use crate::harness::Bench;
-
 /// What the dynamic linker loads before `main`; the variable makes it print that and start nothing.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::candidates;
 use crate::job::fields::field;
 use crate::job::parse::values::from_text;
 
@@ -83,10 +84,11 @@ pub struct Options {
     /// lcm, tcd; for WAN flow-unipc, flow-dpmpp, flow-euler. A schedule may follow where it applies:
     /// -karras, -exponential, -beta, -kl-optimal, -trailing, -leading, -linspace, -simple. The
     /// spellings of other tools are known too.
-    #[arg(long, aliases = ["sampler", "sampling-method"], value_name = "NAME", help_heading = "Picture")]
+    #[arg(long, aliases = ["sampler", "sampling-method"], value_name = "NAME", add = candidates::schedulers(),
+          help_heading = "Picture")]
     pub scheduler: Option<String>,
     /// How noise levels are spread, such as karras, sgm_uniform or beta
-    #[arg(long, value_name = "NAME", help_heading = "Picture")]
+    #[arg(long, value_name = "NAME", add = candidates::schedules(), help_heading = "Picture")]
     pub schedule: Option<String>,
     /// Sampler, steps and guidance of a distilled model: turbo, lightning-4, lightning-8, lcm, hyper
     #[arg(long, value_name = "NAME", help_heading = "Picture")]

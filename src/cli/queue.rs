@@ -92,12 +92,6 @@ pub struct QueueDrain {
     /// Print one JSON object a line on stdout
     #[arg(long, help_heading = "Messages")]
     pub json: bool,
-    /// Say nothing but errors
-    #[arg(long, conflicts_with = "verbose", help_heading = "Messages")]
-    pub quiet: bool,
-    /// Say more; twice: everything, prompts included
-    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Messages")]
-    pub verbose: u8,
 }
 
 /// What only queues in Redis have.

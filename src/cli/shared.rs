@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::candidates;
+use crate::progress::Volume;
 
 /// Where models and arithmetic are.
 #[derive(Debug, Args, Default, Clone)]
@@ -11,22 +14,38 @@ pub struct Place {
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub models: Option<PathBuf>,
     /// cpu, cuda, cuda:N or auto [default: auto]
-    #[arg(long, value_name = "DEVICE", value_parser = device, help_heading = "Model")]
+    #[arg(long, value_name = "DEVICE", value_parser = device, add = candidates::devices(), help_heading = "Model")]
     pub device: Option<String>,
 }
 
-/// How much is said, and to whom.
+/// To whom is spoken.
 #[derive(Debug, Args, Default, Clone)]
 pub struct Talk {
     /// Print one JSON object a line on stdout
     #[arg(long, help_heading = "Messages")]
     pub json: bool,
+}
+
+/// How much is said; every command has it.
+#[derive(Debug, Args, Default, Clone, Copy)]
+pub struct Loudness {
     /// Say nothing but errors
-    #[arg(long, conflicts_with = "verbose", help_heading = "Messages")]
+    #[arg(long, global = true, conflicts_with = "verbose", help_heading = "Messages")]
     pub quiet: bool,
-    /// Say more
-    #[arg(short, long, help_heading = "Messages")]
-    pub verbose: bool,
+    /// Say more, such as which files were read; twice in queue-drain: everything, prompts included
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Messages")]
+    pub verbose: u8,
+}
+
+impl Loudness {
+    pub fn volume(self) -> Volume {
+        match (self.quiet, self.verbose) {
+            (true, _) => Volume::Quiet,
+            (_, 0) => Volume::Normal,
+            (_, 1) => Volume::Verbose,
+            _ => Volume::Everything,
+        }
+    }
 }
 
 /// Shape of a callback.

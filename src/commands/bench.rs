@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 
-use super::common::{find_model, print, surroundings, table, volume};
+use super::common::{find_model, print, surroundings, table};
 use super::signals;
 use crate::bench::cases::{self, Subject, Values};
 use crate::bench::report::{Report, compared_rows};
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::fail;
 use crate::files::{Existing, write_whole};
 use crate::pipelines::LoadOptions;
-use crate::progress::Reporter;
+use crate::progress::{Reporter, Volume};
 use crate::registry::{ModelFamily, Registry};
 
 /// What one word asks for.
@@ -32,10 +32,10 @@ enum What {
 ///
 /// # Errors
 /// Unknown words, missing models, an unavailable device; a stop before anything was measured.
-pub fn run(args: &Bench) -> Result<u8> {
-    let (settings, registry) = surroundings(&args.place)?;
+pub fn run(args: &Bench, volume: Volume) -> Result<u8> {
+    let (settings, registry) = surroundings(&args.place, volume)?;
     let older = args.compare.as_deref().map(Report::read).transpose()?;
-    let mut reporter = Reporter::new(false, volume(&args.talk));
+    let mut reporter = Reporter::new(false, volume);
     let wanted = wanted(args, &settings, &registry, &mut reporter)?;
     let repeat = Repeat {
         warmup: args.warmup,

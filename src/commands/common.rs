@@ -4,33 +4,35 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
-use crate::cli::{Place, Talk};
+use crate::cli::Place;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::progress::Volume;
 use crate::registry::{ModelSpec, Registry};
-use crate::text::escaped;
+use crate::text::{escaped, stderr_line};
 
-/// Settings and models with the flags laid over them.
+/// Settings and models with the flags laid over them. Those who ask for more are told which files
+/// were read.
 ///
 /// # Errors
 /// `Config` for either, `InputMissing` for a models.toml that is not there.
-pub fn surroundings(place: &Place) -> Result<(Settings, Registry)> {
+pub fn surroundings(place: &Place, volume: Volume) -> Result<(Settings, Registry)> {
     let mut settings = Settings::load()?;
     if let Some(device) = &place.device {
         settings.device.clone_from(device);
     }
     let registry = Registry::load(place.models.as_deref(), &settings)?;
-    Ok((settings, registry))
-}
-
-/// How much is said.
-pub fn volume(talk: &Talk) -> Volume {
-    match (talk.quiet, talk.verbose) {
-        (true, _) => Volume::Quiet,
-        (_, true) => Volume::Verbose,
-        _ => Volume::Normal,
+    if volume >= Volume::Verbose {
+        let config = settings.config_file();
+        let absent = if config.is_file() { "" } else { " (not there)" };
+        stderr_line(&format!("settings: {}{absent}", config.display()));
+        let models = registry.file().map(|file| file.display().to_string());
+        stderr_line(&format!(
+            "models: {}",
+            models.unwrap_or("those in the binary".into())
+        ));
     }
+    Ok((settings, registry))
 }
 
 /// A model by name, or by path with the folder its configuration comes from.

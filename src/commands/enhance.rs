@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::common::{surroundings, volume};
+use super::common::surroundings;
 use super::signals;
 use crate::cli::{self, Enhance};
 use crate::config::Settings;
@@ -20,7 +20,7 @@ use crate::fail;
 use crate::pipelines;
 use crate::pipelines::qwen::Sampling;
 use crate::policy::Judge;
-use crate::progress::Reporter;
+use crate::progress::{Reporter, Volume};
 use crate::registry::Registry;
 use crate::runner::exit_code;
 use crate::stop::Stop;
@@ -36,13 +36,13 @@ use model::Language;
 /// # Errors
 /// Mistakes in the command line or the configuration. Failures of single prompts are printed here
 /// and are in the exit code.
-pub fn run(args: &Enhance) -> Result<u8> {
+pub fn run(args: &Enhance, volume: Volume) -> Result<u8> {
     let given = input::prompts(args)?;
-    let (mut settings, registry) = surroundings(&args.place)?;
+    let (mut settings, registry) = surroundings(&args.place, volume)?;
     if let Some(dtype) = args.dtype {
         settings.dtype = Some(dtype.name().into());
     }
-    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
+    let mut reporter = Reporter::new(args.talk.json, volume);
     if args.clear_cache {
         clear(&Cache::of(&settings), &mut reporter)?;
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::common::{find_model, surroundings, volume};
+use super::common::{find_model, surroundings};
 use super::signals;
 use crate::cli::{self, Generate};
 use crate::config::callback::address;
@@ -21,26 +21,33 @@ use crate::job::Job;
 use crate::media::manifest::Manifest;
 use crate::outbox::body::{self as callback, Report, Status};
 use crate::outcome::{Failure, Outcome};
-use crate::progress::Reporter;
-use crate::runner::{self, Runner, exit_code, metadata};
+use crate::progress::{Reporter, Volume};
+use crate::runner::{self, Runner, exit_code};
 use crate::stop::{Reason, Stop};
 
 mod dry_run;
 mod earlier;
 mod fetching;
+mod from;
 pub(super) mod gather;
 mod layout;
+mod look;
+mod names;
 mod plan;
 mod post;
 mod prepare;
+mod preview;
 mod publish;
+mod refused;
 mod replay;
 
 use earlier::State;
 use layout::Layout;
+use look::Look;
 use post::{Ended, Post};
-use prepare::{Invalid, Prepared, Ready};
+use prepare::{Invalid, Ready};
 use publish::Publisher;
+use refused::{code_of_invalid, report_invalid};
 use replay::Comparison;
 
 /// Runs the command.
@@ -48,15 +55,17 @@ use replay::Comparison;
 /// # Errors
 /// Mistakes in the command line or the configuration. Failures of jobs are printed here and are in
 /// the exit code.
-pub fn run(args: &Generate) -> Result<u8> {
+pub fn run(args: &Generate, volume: Volume) -> Result<u8> {
     let gathered = gather::jobs(args)?;
-    let (mut settings, mut registry) = surroundings(&args.place)?;
+    let look = Look::of(args)?;
+    let (mut settings, mut registry) = surroundings(&args.place, volume)?;
     lay_over(args, &mut settings)?;
     if let (Some(model), Some(_)) = (&args.model, &args.config_from) {
         registry.insert(find_model(&registry, model, args.config_from.as_deref())?);
     }
     let layout = Layout {
         output: args.output.clone().or(settings.output.clone()),
+        date: jiff::ZonedDateTime::now().date().to_string(),
         callback: args.callback.clone(),
         force: args.force,
         tells: args.callback_format.is_some() || settings.callback.url.is_some(),
@@ -66,7 +75,7 @@ pub fn run(args: &Generate) -> Result<u8> {
     let mut post = (!args.dry_run).then(|| Post::new(&settings)).transpose()?;
     let mut runner = Runner::new(Arc::new(settings), registry)?;
     let mut prepared = prepare::all(gathered, &mut runner, &layout)?;
-    let mut reporter = Reporter::new(args.talk.json, volume(&args.talk));
+    let mut reporter = Reporter::new(args.talk.json, volume);
     for warning in &warnings {
         reporter.note(warning);
     }
@@ -97,13 +106,16 @@ pub fn run(args: &Generate) -> Result<u8> {
                 skip_existing: args.skip_existing,
                 strict: args.strict,
                 post,
+                look,
             };
             let failures = all.run(&jobs);
             let patience = match all.stop.reason() {
                 Some(Reason::Signal(_)) => post::PATIENCE_AFTER_SIGNAL,
                 _ => post::PATIENCE,
             };
+            let look = all.look;
             end_post(Some(all.post), &mut reporter, patience);
+            look.finish(&mut reporter)?;
             failures
         }
     };
@@ -169,6 +181,7 @@ struct All<'a> {
     /// A replay must come to what it replays.
     strict: bool,
     post: Post,
+    look: Look,
 }
 
 impl All<'_> {
@@ -176,6 +189,7 @@ impl All<'_> {
     fn run(&mut self, jobs: &[Ready]) -> Vec<ErrorKind> {
         let mut swept: Vec<PathBuf> = Vec::new();
         let mut failures = Vec::new();
+        let mut done_before = 0;
         for ready in jobs {
             let folder = self.publisher(ready).folder();
             if !swept.contains(&folder) {
@@ -190,11 +204,28 @@ impl All<'_> {
                     .error(&error.context(format!("job `{}`", ready.job.id)));
                 failures.push(kind);
                 if matches!(kind, ErrorKind::Interrupted { .. }) {
+                    self.tell_what_is_kept(jobs, done_before);
                     break;
                 }
+            } else {
+                done_before += 1;
             }
         }
         failures
+    }
+
+    /// After a signal: what stands, and how to go on. A single job's error says it all.
+    fn tell_what_is_kept(&mut self, jobs: &[Ready], done: usize) {
+        if jobs.len() < 2 {
+            return;
+        }
+        let has_place = |ready: &Ready| ready.job.spec.id.is_some();
+        let how = match jobs.iter().all(has_place) {
+            true => "the same command with --skip-existing goes on",
+            false => "run the rest again; jobs with an id of their own are left out by --skip-existing",
+        };
+        self.reporter
+            .note(&format!("{done} of {} jobs are done and kept; {how}", jobs.len()));
     }
 
     fn publisher<'r>(&self, ready: &'r Ready) -> Publisher<'r> {
@@ -283,6 +314,7 @@ impl All<'_> {
         for asset in &outcome.assets {
             self.reporter
                 .asset(&asset.path.display().to_string(), asset.bytes, asset.seed);
+            self.look.at(&asset.path, asset.seed, self.reporter);
         }
         if let Some(answer) = &outcome.answer {
             self.reporter.answer(answer);
@@ -330,6 +362,7 @@ impl All<'_> {
         self.reporter.result(&result);
         for (path, &seed) in paths.iter().zip(job.seeds.iter().cycle()) {
             self.reporter.asset(path, 0, seed);
+            self.look.at(path.as_ref(), seed, self.reporter);
         }
     }
 }
@@ -345,61 +378,4 @@ fn shown_timings(timings: &Value) -> String {
         return String::new();
     }
     format!(" ({})", parts.join(", "))
-}
-
-/// Prints what is wrong with a job that never started, and tells it where somebody listens: in a
-/// callback file under an id of its own or at a place that the command names, and at an address.
-fn report_invalid(
-    reporter: &mut Reporter,
-    invalid: &Invalid,
-    layout: &Layout,
-    format: CallbackFormat,
-    post: Option<&mut Post>,
-) {
-    reporter.error(&invalid.error);
-    let Some(job) = &invalid.job else {
-        return;
-    };
-    let report = Report {
-        job_id: job.id.clone(),
-        user_id: job.spec.user_id.clone(),
-        status: Status::Failed,
-        assets: Vec::new(),
-        error_message: Some(format!("{:#}", invalid.error)),
-        metadata: metadata::refused(&job.spec, &invalid.error),
-    };
-    reporter.result(&callback::body(format, &report));
-    // A result of this id stands, and is told by nobody else's refusal.
-    let (Some(post), Some(path)) = (post, layout.callback_of_refused(&job.id)) else {
-        return;
-    };
-    let is_named = job.id_given || layout.output.is_some() || layout.callback.is_some();
-    let written = match is_named {
-        true => callback::write(&path, format, &report),
-        false => Ok(()),
-    };
-    let posted = post.tell(Ended {
-        job_id: &job.id,
-        spec_sha256: &job.spec.digest(),
-        completed: false,
-        own_url: job.spec.callback_url.as_deref(),
-        body: callback::text(format, &report),
-    });
-    for second in [written, posted].into_iter().filter_map(Result::err) {
-        reporter.detail(&format!("callback: {second:#}"));
-    }
-}
-
-/// The one code that all invalid jobs share; otherwise the worst, 65 when they concern the jobs alone.
-fn code_of_invalid(prepared: &Prepared) -> u8 {
-    let mut kinds = prepared.invalid.iter().map(Invalid::kind);
-    let first = kinds.next().map_or(0, |kind| kind.exit_code());
-    if kinds.all(|kind| kind.exit_code() == first) {
-        return first;
-    }
-    let all: Vec<ErrorKind> = prepared.invalid.iter().map(Invalid::kind).collect();
-    match exit_code(all.len(), &all) {
-        1 => ErrorKind::InvalidSpec.exit_code(),
-        worst => worst,
-    }
 }

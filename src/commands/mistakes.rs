@@ -36,6 +36,8 @@ fn meant(args: &[OsString]) -> Command {
     for word in args.iter().skip(1) {
         match word.to_str().and_then(|word| command.find_subcommand(word)) {
             Some(inner) => command = inner.clone(),
+            // Flags of every command may stand before it.
+            None if word.to_string_lossy().starts_with('-') => {}
             None => break,
         }
     }

@@ -6,18 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ModelsCommand};
+use crate::cli::{Cli, Command};
 use crate::error::{ErrorKind, kind_of};
-use crate::progress::error_line;
+use crate::progress::{Volume, error_line};
 use crate::runner::panics;
 use crate::text::stderr_line;
 
 pub mod bench;
+pub mod chat;
 mod common;
 pub mod completions;
+pub mod config;
 pub mod doctor;
 pub mod enhance;
 pub mod generate;
+pub mod man;
 mod mistakes;
 pub mod models;
 pub mod queue;
@@ -32,9 +35,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     panics::install_hook();
     signals::outlive_file_size_limit();
     let args = args.into_iter().collect::<Vec<_>>();
-    let outcome = catch_unwind(AssertUnwindSafe(|| match Cli::try_parse_from(&args) {
-        Ok(cli) => run(&cli.command),
-        Err(error) => parse_failure(&error, &args),
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        if completions::answered(&args)? {
+            return Ok(0);
+        }
+        match Cli::try_parse_from(&args) {
+            Ok(cli) => run(&cli.command, cli.loudness.volume()),
+            Err(error) => parse_failure(&error, &args),
+        }
     }))
     .unwrap_or_else(|_| Err(panics::error().into()));
     match outcome {
@@ -46,27 +54,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn run(command: &Command) -> Result<u8> {
+fn run(command: &Command, volume: Volume) -> Result<u8> {
     match command {
-        Command::Generate(args) => generate::run(args),
-        Command::Enhance(args) => enhance::run(args),
-        Command::QueueDrain(args) => queue_drain::run(args),
-        Command::Queue(args) => queue::run(args),
+        Command::Generate(args) => generate::run(args, volume),
+        Command::Enhance(args) => enhance::run(args, volume),
+        Command::Chat(args) => chat::run(args, volume),
+        Command::QueueDrain(args) => queue_drain::run(args, volume),
+        Command::Queue(args) => queue::run(args, volume),
         Command::Worker(args) => worker::run(args),
-        Command::Models(args) => match &args.command {
-            ModelsCommand::List { place, json } => models::list(place, *json),
-            ModelsCommand::Verify {
-                name,
-                config_from,
-                place,
-                json,
-            } => models::verify(name, config_from.as_deref(), place, *json),
-            ModelsCommand::Inspect { file } => models::inspect(file),
-        },
+        Command::Models(args) => models::run(&args.command, volume),
         Command::Doctor(args) => doctor::run(args),
-        Command::Bench(args) => bench::run(args),
+        Command::Bench(args) => bench::run(args, volume),
         Command::Schema => schema::run(),
-        Command::Completions(args) => completions::run(args.shell),
+        Command::Completions(args) => completions::run(args),
+        Command::Config(args) => config::run(args, volume),
+        Command::Man(args) => man::run(args),
     }
 }
 

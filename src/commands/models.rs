@@ -6,20 +6,41 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::common::{find_model, print, surroundings, table};
-use crate::cli::Place;
+use crate::cli::{ModelsCommand, Place};
 use crate::fail;
 use crate::media::manifest::{Content, index_of, read_manifest};
 use crate::pipelines;
+use crate::progress::Volume;
 use crate::registry::{ModelSpec, Registry, Source};
 use crate::text::{escaped, stderr_line};
 use crate::weights::Report;
+
+mod add;
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// As each of them.
+pub fn run(command: &ModelsCommand, volume: Volume) -> Result<u8> {
+    match command {
+        ModelsCommand::List { place, json } => list(place, *json, volume),
+        ModelsCommand::Add(args) => add::run(args, volume),
+        ModelsCommand::Verify {
+            name,
+            config_from,
+            place,
+            json,
+        } => verify(name, config_from.as_deref(), place, *json, volume),
+        ModelsCommand::Inspect { file } => inspect(file),
+    }
+}
 
 /// Prints every model with its place and its routes.
 ///
 /// # Errors
 /// A models.toml that is missing or wrong.
-pub fn list(place: &Place, as_json: bool) -> Result<u8> {
-    let (_, registry) = surroundings(place)?;
+fn list(place: &Place, as_json: bool, volume: Volume) -> Result<u8> {
+    let (_, registry) = surroundings(place, volume)?;
     if as_json {
         let all: Vec<Value> = registry.models().map(|m| record(&registry, m)).collect();
         print(&format!("{}\n", json!(all)))?;
@@ -29,6 +50,7 @@ pub fn list(place: &Place, as_json: bool) -> Result<u8> {
     rows.extend(registry.models().map(|model| row(&registry, model)));
     print(&table(&rows))?;
     match registry.file() {
+        _ if volume == Volume::Quiet => {}
         Some(file) => stderr_line(&format!("from {}", file.display())),
         None => stderr_line("from the binary; write a models.toml to add your own"),
     }
@@ -95,8 +117,14 @@ fn routes(registry: &Registry, model: &ModelSpec) -> Vec<String> {
 /// # Errors
 /// An unknown or missing model, unreadable files; `BadInput` when tensors are missing, too many or
 /// mis-shaped.
-pub fn verify(name: &str, config_from: Option<&Path>, place: &Place, as_json: bool) -> Result<u8> {
-    let (settings, registry) = surroundings(place)?;
+fn verify(
+    name: &str,
+    config_from: Option<&Path>,
+    place: &Place,
+    as_json: bool,
+    volume: Volume,
+) -> Result<u8> {
+    let (settings, registry) = surroundings(place, volume)?;
     let model = find_model(&registry, name, config_from)?;
     let reports = pipelines::verify(&model).with_context(|| format!("model `{}`", model.name))?;
     let clean = reports.iter().all(Report::is_clean);
@@ -193,7 +221,7 @@ fn account(model: &ModelSpec, reports: &[Report], hash: Option<&str>) -> String 
 ///
 /// # Errors
 /// `InputMissing` or `BadInput`, as [`read_manifest`] says.
-pub fn inspect(file: &Path) -> Result<u8> {
+fn inspect(file: &Path) -> Result<u8> {
     let (manifest, content) = read_manifest(file)?;
     let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain JSON");
     print(&format!("{text}\n"))?;

@@ -20,6 +20,7 @@ use crate::logs;
 use crate::outbox::deliver::Deliverer;
 use crate::outbox::envelope::Which;
 use crate::outbox::folder::FolderOutbox;
+use crate::progress::Volume;
 use crate::queue::{self, Access, Queue, QueueName, Waiting, Wish};
 use crate::registry::Registry;
 use crate::runner::{Runner, exit_code};
@@ -38,17 +39,18 @@ const FOLDER_HEARTBEAT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What keeps the drain from beginning; everything later is in the exit code.
-pub fn run(args: &QueueDrain) -> Result<u8> {
-    logs::start(match (args.quiet, args.verbose) {
-        (true, _) => logs::Level::Error,
-        (_, 0) => logs::Level::Info,
-        (_, 1) => logs::Level::Debug,
-        _ => logs::Level::Trace,
+pub fn run(args: &QueueDrain, volume: Volume) -> Result<u8> {
+    logs::start(match volume {
+        Volume::Quiet => logs::Level::Error,
+        Volume::Normal => logs::Level::Info,
+        Volume::Verbose => logs::Level::Debug,
+        Volume::Everything => logs::Level::Trace,
     })?;
-    let (mut settings, registry) = surroundings(&Place {
+    let place = Place {
         models: args.models.clone(),
         device: None,
-    })?;
+    };
+    let (mut settings, registry) = surroundings(&place, Volume::Quiet)?;
     lay_over(args, &mut settings)?;
     for warning in &settings.callback.warnings {
         tracing::warn!("{warning}");

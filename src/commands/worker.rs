@@ -21,6 +21,7 @@ use crate::events::{Event, Events};
 use crate::files::{make_folder, points::point};
 use crate::job::{Addresses, Job, JobSpec, Request};
 use crate::outcome::{Failure, Outcome};
+use crate::progress::Volume;
 use crate::runner::{self, Runner};
 use crate::stop::Stop;
 use crate::supervisor::protocol::{Message, Order, Run, line};
@@ -74,7 +75,7 @@ pub fn run(args: &cli::Worker) -> Result<u8> {
 
 /// The runner, and the name of its device.
 fn open(args: &cli::Worker) -> Result<(Runner, String)> {
-    let (mut settings, registry) = surroundings(&args.place)?;
+    let (mut settings, registry) = surroundings(&args.place, Volume::Quiet)?;
     // The supervisor ends jobs that take too long.
     settings.time_limit_s = None;
     let thumbnails = settings.storage.thumbnails;

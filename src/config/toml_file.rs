@@ -160,6 +160,11 @@ impl<'f, 'a> Section<'f, 'a> {
         result.map_err(|e| self.wrong(key, &e.to_string()).into())
     }
 
+    /// The line of a key; `None` when it is not there.
+    pub fn line(&self, key: &str) -> Option<usize> {
+        Some(line_of(self.file.text, self.get(key)?.span().start))
+    }
+
     /// The error that `key` is wrong, with file and line.
     pub fn wrong(&self, key: &str, message: &str) -> Error {
         let at = self.get(key).map_or(self.at, |v| v.span().start);

@@ -7,6 +7,7 @@
 pub mod content;
 pub mod elsewhere;
 pub mod fields;
+pub mod foreign;
 mod inputs;
 pub mod kinds;
 mod origin;

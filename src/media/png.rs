@@ -9,6 +9,7 @@ use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Limits, SrgbRender
 
 use super::frames::Frame;
 use super::marks::xmp_packet;
+use super::papers::texts;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::read_bounded;
@@ -50,6 +51,28 @@ pub fn encode(frame: &Frame, texts: &Texts<'_>, limit_bytes: u64) -> Result<Vec<
         );
     }
     Ok(bytes)
+}
+
+/// Key and beginning of the text by which a contact sheet is known.
+const SHEET_KEY: &str = "ourvidz-sheet";
+
+/// Encodes a contact sheet, which was made by no job of its own: with the mark, and with what it shows.
+///
+/// # Errors
+/// None in practice: memory is written to.
+pub fn encode_sheet(frame: &Frame, about: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = encoder(&mut bytes, frame, Compression::High);
+    encoder.add_itxt_chunk(SHEET_KEY.into(), about.into())?;
+    encoder.add_itxt_chunk(XMP_KEY.into(), xmp_packet())?;
+    write(encoder, frame)?;
+    Ok(bytes)
+}
+
+/// Whether a file is a contact sheet of ours.
+pub fn is_sheet(path: &Path) -> bool {
+    let bytes = read_bounded(path, LARGEST_FILE_BYTES).unwrap_or_default();
+    texts(&bytes).is_ok_and(|texts| texts.iter().any(|(key, _)| key == SHEET_KEY))
 }
 
 /// Encodes a frame without any texts.

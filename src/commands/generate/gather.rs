@@ -5,13 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::from::{Source, job_of, offer, source};
 use super::replay::locate;
 use crate::cli::Generate;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{folder_of, open_regular};
+use crate::job::foreign::recognise;
 use crate::job::{JobSpec, MAX_SPEC_BYTES, Origin, Trust, kinds, parse};
-use crate::media::manifest::{Manifest, read_manifest};
+use crate::media::manifest::Manifest;
+use crate::media::read::{FileKind, SNIFF_BYTES, sniff};
 
 /// A spec and where it came from.
 #[derive(Debug)]
@@ -46,11 +49,15 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
     let prompt = prompt(args, &inputs)?;
     let mut found = Vec::new();
     if let Some(path) = &args.from {
-        let (mut manifest, _) = read_manifest(path)?;
-        if args.trust_paths {
-            locate(&mut manifest, path);
-        }
-        let mut spec = replay(path, &manifest)?;
+        let (mut spec, replayed) = match source(path)? {
+            Source::Foreign(foreign) => (job_of(&foreign, path, args.model.is_some())?, None),
+            Source::Manifest(mut manifest) => {
+                if args.trust_paths {
+                    locate(&mut manifest, path);
+                }
+                (replay(path, &manifest)?, Some(manifest))
+            }
+        };
         if args.output.as_deref().is_some_and(names_a_format) {
             // The new file's name says what it is wanted as.
             spec.config.format = None;
@@ -63,7 +70,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
                 false => Origin::Replay.trust(),
             },
             strange: None,
-            replayed: Some(Box::new(manifest)),
+            replayed,
         }));
     } else if inputs.specs.is_empty() {
         if prompt.is_none() {
@@ -84,7 +91,7 @@ pub fn jobs(args: &Generate) -> Result<Vec<Result<Gathered, Unread>>> {
         }
     }
     for gathered in found.iter_mut().flatten() {
-        let before = gathered.replayed.is_some().then(|| gathered.spec.clone());
+        let before = args.from.is_some().then(|| gathered.spec.clone());
         lay_over(args, prompt.as_deref(), &mut gathered.spec)?;
         if let Some(before) = before {
             let mut flags = JobSpec::default();
@@ -196,6 +203,12 @@ pub fn read_specs(input: &str) -> Result<Vec<Gathered>> {
         "-" => (read_stdin()?, "stdin", Origin::Stdin),
         path => (read_spec_file(Path::new(path))?, path, Origin::File),
     };
+    if sniff(&bytes[..bytes.len().min(SNIFF_BYTES)]).is_some_and(|kind| kind != FileKind::Markup) {
+        fail!(InvalidSpec, "`{name}` is a picture or video, no spec"; "run its job again with `ourvidz generate --from {name}`, or begin with it: `-i {name}`");
+    }
+    if let Some(foreign) = std::str::from_utf8(&bytes).ok().and_then(recognise) {
+        return Err(offer(&foreign, name));
+    }
     let mut specs = parse(&bytes, name, origin)?;
     if origin == Origin::File {
         for spec in &mut specs {

@@ -8,11 +8,12 @@ use anyhow::Result;
 use crate::error::{Error, ErrorKind};
 use crate::fail;
 use crate::files::{Existing, folder_of, name_limit_bytes, with_suffix};
-use crate::job::{Format, Job, is_id};
+use crate::job::{Format, Job, JobSpec, is_id};
 use crate::media::manifest::read_manifest;
 use crate::media::video::VideoFormat;
 
 use super::earlier::Earlier;
+use super::names::Names;
 use super::plan::{Place, Plan};
 
 /// Used when nobody says where: one folder a job, so that nothing of two jobs ever meets.
@@ -20,13 +21,15 @@ use super::plan::{Place, Plan};
 const DEFAULT_TEMPLATE: &str = "ourvidz-out/{id}/{index}";
 /// Names inside a folder given as the output.
 const NAME_IN_FOLDER: &str = "{id}-{index}";
-const PLACEHOLDERS: &[&str] = &["id", "seed", "index"];
+const PLACEHOLDERS: &[&str] = &["id", "seed", "index", "prompt", "date"];
 
 /// What the user said about places.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
-    /// A file, a folder with a trailing `/`, or a template with `{id} {seed} {index}`.
+    /// A file, a folder with a trailing `/`, or a template with `{id} {seed} {index} {prompt} {date}`.
     pub output: Option<String>,
+    /// What `{date}` becomes.
+    pub date: String,
     /// The callback's file, may contain `{id}`.
     pub callback: Option<String>,
     /// Overwrite whatever is there.
@@ -57,7 +60,7 @@ impl Layout {
             for place in &assets {
                 claim(&mut owners, &place.path, &job.id, "--output", "{id} or {seed}")?;
             }
-            let callback = self.callback_in(&template, &job.id);
+            let callback = self.callback_in(&template, &Names::of(job, 0));
             plans.push(Plan {
                 assets,
                 callback,
@@ -71,12 +74,18 @@ impl Layout {
     /// Where the callback of a job goes that has no files, as it was refused; `None` when its id
     /// cannot be part of a path, the place belongs to another job, or a result of this id is there,
     /// which no refusal replaces.
-    pub fn callback_of_refused(&self, id: &str) -> Option<PathBuf> {
+    pub fn callback_of_refused(&self, id: &str, spec: &JobSpec) -> Option<PathBuf> {
         if !is_id(id) {
             return None;
         }
         let template = self.template().ok()?;
-        let path = self.callback_in(&template, id)?;
+        let names = Names {
+            id,
+            prompt: spec.prompt.as_deref().unwrap_or_default(),
+            seed: spec.config.seed.unwrap_or_default(),
+            index: 0,
+        };
+        let path = self.callback_in(&template, &names)?;
         let free = |path: &Path| match Earlier::read(path) {
             None => path.symlink_metadata().is_err(),
             Some(earlier) => earlier.job_id == id && !earlier.is_result(),
@@ -91,11 +100,14 @@ impl Layout {
     }
 
     /// `None` for a named file whose user asked for no callback.
-    fn callback_in(&self, template: &Template, id: &str) -> Option<PathBuf> {
+    fn callback_in(&self, template: &Template, names: &Names<'_>) -> Option<PathBuf> {
         match &self.callback {
-            Some(file) => Some(PathBuf::from(file.replace("{id}", id))),
+            Some(file) => Some(PathBuf::from(file.replace("{id}", names.id))),
             None if template.is_one_file() && !self.tells => None,
-            None => Some(template.folder(id).join("callback.json")),
+            None => {
+                let first = names.fill(&template.path, &self.date);
+                Some(folder_of(Path::new(&first)).join("callback.json"))
+            }
         }
     }
 
@@ -137,7 +149,11 @@ impl Layout {
         let named = template.is_one_file();
         let mut places = Vec::new();
         for (index, &seed) in job.seeds.iter().enumerate() {
-            let path = template.path_of(job, index, seed, diffusion.format.extension());
+            let names = Names {
+                seed,
+                ..Names::of(job, index)
+            };
+            let path = template.path_of(&names, &self.date, job.seeds.len(), diffusion.format.extension());
             let paths = match job.video() {
                 Some(video) if diffusion.format == Format::Video(VideoFormat::PngFrames) => (0..video.frames)
                     .map(|frame| with_suffix(&path, &format!("-{frame:05}")))
@@ -217,11 +233,6 @@ impl Template {
         !self.takes_extension && !PLACEHOLDERS.iter().any(|name| varies(&name))
     }
 
-    /// The folder of a job's files.
-    fn folder(&self, id: &str) -> PathBuf {
-        folder_of(Path::new(&self.path.replace("{id}", id))).to_path_buf()
-    }
-
     fn check_extension(&self, wanted: &str, type_name: &str) -> Result<()> {
         let given = Path::new(&self.path)
             .extension()
@@ -247,22 +258,18 @@ impl Template {
         )
     }
 
-    fn path_of(&self, job: &Job, index: usize, seed: u64, extension: &str) -> PathBuf {
+    fn path_of(&self, names: &Names<'_>, date: &str, count: usize, extension: &str) -> PathBuf {
         let told_apart = self.path.contains("{index}") || self.path.contains("{seed}");
-        let mut name = self
-            .path
-            .replace("{id}", &job.id)
-            .replace("{seed}", &seed.to_string())
-            .replace("{index}", &index.to_string());
+        let mut name = names.fill(&self.path, date);
         if self.takes_extension {
             name.push('.');
             name.push_str(extension);
         }
         let path = PathBuf::from(name);
-        if told_apart || job.seeds.len() == 1 {
+        if told_apart || count == 1 {
             path
         } else {
-            with_suffix(&path, &format!("-{index}"))
+            with_suffix(&path, &format!("-{}", names.index))
         }
     }
 }
@@ -344,7 +351,7 @@ fn check_placeholders(template: &str) -> Result<()> {
             _ => fail!(
                 Usage,
                 "--output `{template}` has an unknown placeholder";
-                "known are {{id}}, {{seed}} and {{index}}"
+                "known are {{id}}, {{seed}}, {{index}}, {{prompt}} and {{date}}"
             ),
         }
     }

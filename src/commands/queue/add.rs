@@ -11,7 +11,7 @@ use super::super::queue_parts::{Known, open, place, trust};
 use crate::cli::QueueAdd;
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::job::{Addresses, JobSpec, Request, scheme};
-use crate::progress::error_line;
+use crate::progress::{Volume, error_line};
 use crate::queue::{Access, Added, Format, NewJob, Peek};
 use crate::runner::{Runner, exit_code};
 use crate::text::stderr_line;
@@ -20,8 +20,8 @@ use crate::text::stderr_line;
 ///
 /// # Errors
 /// Of the queue, and `Conflict` for an id that is taken by another spec.
-pub async fn run(args: &QueueAdd) -> Result<u8> {
-    let (settings, registry) = surroundings(&args.place)?;
+pub async fn run(args: &QueueAdd, volume: Volume) -> Result<u8> {
+    let (settings, registry) = surroundings(&args.place, volume)?;
     let settings = Arc::new(settings);
     let place = place(args.queue.as_deref(), &settings)?;
     let known = Arc::new(Known::new(registry.clone()));
@@ -48,10 +48,12 @@ pub async fn run(args: &QueueAdd) -> Result<u8> {
         match queue.add(job).await {
             Ok(Added::New) => print(&format!("{}\n", job.id))?,
             Ok(Added::Same(_)) => {
-                stderr_line(&format!(
-                    "note: job `{}` is there already, with the same spec",
-                    job.id
-                ));
+                if volume > Volume::Quiet {
+                    stderr_line(&format!(
+                        "note: job `{}` is there already, with the same spec",
+                        job.id
+                    ));
+                }
                 print(&format!("{}\n", job.id))?;
             }
             Err(error) if kind_of(&error) == ErrorKind::Conflict => conflicts.push(error),

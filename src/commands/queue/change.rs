@@ -11,7 +11,7 @@ use super::super::queue_parts::{Known, open, place};
 use crate::cli::{Place as ModelPlace, QueueCancel, QueuePurge, QueueRetry};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::progress::error_line;
+use crate::progress::{Volume, error_line};
 use crate::queue::{Access, Cancel, Claim, Queue, Retry, State};
 use crate::registry::Registry;
 use crate::runner::exit_code;
@@ -28,7 +28,7 @@ struct Opened {
 }
 
 async fn opened(given: Option<&str>) -> Result<Opened> {
-    let (settings, registry) = surroundings(&ModelPlace::default())?;
+    let (settings, registry) = surroundings(&ModelPlace::default(), Volume::Quiet)?;
     let settings = Arc::new(settings);
     let place = place(given, &settings)?;
     let known = Arc::new(Known::new(registry.clone()));
@@ -80,7 +80,7 @@ pub async fn retry(args: &QueueRetry) -> Result<u8> {
 ///
 /// # Errors
 /// Of the queue.
-pub async fn cancel(args: &QueueCancel) -> Result<u8> {
+pub async fn cancel(args: &QueueCancel, volume: Volume) -> Result<u8> {
     let (given, ids) = split_queue(&args.words);
     if ids.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "no job is named")
@@ -98,7 +98,9 @@ pub async fn cancel(args: &QueueCancel) -> Result<u8> {
                 print(&format!("{id}\n"))?;
             }
             Cancel::Asked => {
-                stderr_line(&format!("note: job `{id}` runs and ends between two steps"));
+                if volume > Volume::Quiet {
+                    stderr_line(&format!("note: job `{id}` runs and ends between two steps"));
+                }
                 print(&format!("{id}\n"))?;
             }
             Cancel::Ended(record) => failures.push(ended(id, &record)),

@@ -14,6 +14,7 @@ use crate::logs;
 use crate::outbox::deliver::Deliverer;
 use crate::outbox::envelope::{OutboxStore, Which, now_ms};
 use crate::outbox::folder::FolderOutbox;
+use crate::progress::Volume;
 use crate::queue::{Access, Place};
 use crate::supervisor::delivery::told_round;
 use crate::supervisor::tell::Teller;
@@ -27,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Of the queue or the outbox, and for secrets that cannot be used.
 pub async fn run(args: &QueueDeliver) -> Result<u8> {
     logs::start(logs::Level::Info)?;
-    let (settings, registry) = surroundings(&ModelPlace::default())?;
+    let (settings, registry) = surroundings(&ModelPlace::default(), Volume::Quiet)?;
     let own = settings.data_dir.join("outbox");
     let place = place(args.queue.as_deref(), &settings)?;
     let mut outboxes: Vec<Arc<dyn OutboxStore>> = Vec::new();

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::common::{print, surroundings, table};
 use super::super::queue_parts::{Known, open, place};
 use crate::cli::{Place as ModelPlace, QueueStatus};
+use crate::progress::Volume;
 use crate::queue::{Access, QueueName, Record, Running, Snapshot};
 
 /// Completed jobs from which times are learned.
@@ -21,7 +22,7 @@ const LEARN_FROM: usize = 200;
 /// # Errors
 /// Of the queue, and `Io` when stdout fails.
 pub async fn run(args: &QueueStatus) -> Result<u8> {
-    let (settings, registry) = surroundings(&ModelPlace::default())?;
+    let (settings, registry) = surroundings(&ModelPlace::default(), Volume::Quiet)?;
     let place = place(args.queue.as_deref(), &settings)?;
     let known = Arc::new(Known::new(registry));
     let queue = open(&place, Access::Look, &settings, false, known).await?;
