@@ -20,7 +20,7 @@ pub use locks::{FolderLock, Lock};
 pub use moves::{move_new, move_whole, remove_if_there};
 pub use parts::{Staging, sweep};
 pub use paths::{folder_of, name_limit_bytes, with_suffix};
-pub use read::{input_error, mark_used, open_regular, read_bounded, shown_bytes};
+pub use read::{input_error, mark_used, open_regular, read_bounded, set_time, shown_bytes};
 pub use write::{Existing, place, write_cached, write_whole};
 
 #[cfg(test)]

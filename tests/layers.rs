@@ -1,4 +1,4 @@
-//! Fails on an import that runs upward.
+//! Fails on an import that runs upward, and on a file that is opened by the way.
 
 use std::path::Path;
 
@@ -141,6 +141,49 @@ fn no_import_runs_upward() {
         }
     }
     assert!(wrong.is_empty(), "imports that run upward:\n{}", wrong.join("\n"));
+}
+
+/// What opens, reads or writes a file by its name.
+const BARE: &[&str] = &[
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::write(",
+    "fs::copy(",
+    "fs::rename(",
+    "fs::hard_link(",
+    "File::open(",
+    "File::create(",
+    "File::create_new(",
+    "File::options(",
+    "OpenOptions::",
+];
+
+/// `files` alone knows bounds, FIFOs, part files and syncs. The kernel's own files under `/proc` are
+/// none of anybody's, and tests may do as they like.
+#[test]
+fn files_are_opened_in_one_place() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let relative = file.strip_prefix(&src).expect("inside src").display().to_string();
+        let name = file.file_name().expect("a name").to_string_lossy();
+        if relative.starts_with("files") || name.contains("test") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("readable source");
+        let code = text.lines().take_while(|line| *line != "mod tests {");
+        for (number, line) in code.enumerate() {
+            let bare = BARE.iter().find(|bare| line.contains(**bare));
+            if let Some(bare) = bare.filter(|_| !line.contains("\"/proc/")) {
+                wrong.push(format!("{relative}:{}: `{bare}…)`", number + 1));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "files opened outside src/files:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// `crate::a::b` on a line, as `a/b`.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::{Case, Repeat, Stage, machine};
 use crate::error::{Error, ErrorKind};
 use crate::fail;
+use crate::files::{Existing, write_whole};
 
 /// Jobs of one measurement of the queue.
 const JOBS: usize = 12;
@@ -78,8 +79,9 @@ fn queue_in(folder: &Path, repeated: &Repeat) -> Result<Case> {
         let mut specs = Vec::new();
         for job in 0..JOBS {
             let spec = place.join(format!("{job}.yaml"));
-            std::fs::write(&spec, SMALL_JOB).context("writing a spec")?;
-            std::fs::copy(&spec, new.join(format!("job-{job}.yaml"))).context("queueing a spec")?;
+            for path in [&spec, &new.join(format!("job-{job}.yaml"))] {
+                write_whole(path, SMALL_JOB.as_bytes(), Existing::Keep)?;
+            }
             specs.push(spec.display().to_string());
         }
         let output = format!("{}/", place.join("out").display());

@@ -11,7 +11,7 @@ use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cudarc::driver::CudaContext;
 
-use super::{CudaStatus, Memory};
+use super::found::{CudaStatus, Memory};
 use crate::error::{Error, ErrorKind};
 
 /// Devices in use, each with the context that all work on it shares.

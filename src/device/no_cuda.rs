@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use burn::tensor::Device;
 
-use super::{CudaStatus, Memory};
+use super::found::{CudaStatus, Memory};
 use crate::fail;
 
 pub fn open(_index: usize, _cache_dir: Option<&Path>) -> Result<Device> {

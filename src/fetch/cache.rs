@@ -1,13 +1,13 @@
 //! Fetched files by their digest.
 
-use std::fs::{self, File, FileTimes};
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
 use super::fetched::Fetched;
-use crate::files::{Existing, read_bounded, remove_if_there, sha256_hex, sweep, write_whole};
+use crate::files::{Existing, mark_used, read_bounded, remove_if_there, sha256_hex, sweep, write_whole};
 
 /// A file that was used this lately may be one that a job is about to read.
 const IN_USE: Duration = Duration::from_secs(3600);
@@ -41,12 +41,8 @@ impl Cache {
         let length = bytes.len() as u64;
         let is_there = read_bounded(&path, length).is_ok_and(|there| there == bytes);
         if is_there {
-            let now = FileTimes::new().set_modified(SystemTime::now());
             // Only the order in which files go depends on it.
-            let _ = File::options()
-                .write(true)
-                .open(&path)
-                .and_then(|file| file.set_times(now));
+            mark_used(&path);
         } else {
             write_whole(&path, bytes, Existing::Replace)?;
             self.evict()?;
@@ -107,7 +103,7 @@ mod tests {
         let cache = Cache::new(folder.path(), 10);
         let old = |hours: u64, path: &PathBuf| {
             let time = SystemTime::now() - Duration::from_secs(hours * 3600);
-            File::options()
+            fs::File::options()
                 .write(true)
                 .open(path)
                 .unwrap()

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use url::Url;
 
 use crate::config::{Settings, shown};
 use crate::error::{Error, ErrorKind, kind_of};
 use crate::media::load::check_picture;
+use crate::text::without_secrets;
 
 pub mod address;
 mod cache;
@@ -86,7 +86,7 @@ impl Fetcher {
     /// large or no picture, `Unavailable` for a server that fails or takes too long, `CannotWrite`
     /// and `Io` from the cache.
     pub async fn fetch(&self, field: &str, reference: &str) -> Result<Fetched> {
-        let name = format!("{field} `{}`", presentable(reference));
+        let name = format!("{field} `{}`", shown(&without_secrets(reference)));
         let bytes = match scheme(reference) {
             Some("data") => {
                 let limit = self.https.limits.data_bytes;
@@ -117,24 +117,6 @@ fn scheme(source: &str) -> Option<&'static str> {
         true => "data",
         false => "https",
     })
-}
-
-/// An address for messages: a user, a password and what follows `?` may be secrets, and a `data:`
-/// address is all content.
-fn presentable(reference: &str) -> String {
-    if scheme(reference) == Some("data") {
-        return shown(reference.split(',').next().unwrap_or("data:"));
-    }
-    match Url::parse(reference) {
-        Ok(mut url) => {
-            url.set_query(None);
-            url.set_fragment(None);
-            // Fails for addresses that cannot have them.
-            let _ = url.set_username("").and_then(|()| url.set_password(None));
-            shown(url.as_str())
-        }
-        Err(_) => shown(reference.split(['/', '?', '#']).next().unwrap_or_default()),
-    }
 }
 
 /// A picture that came over the network and is none is a reference that could not be fetched.

@@ -76,10 +76,16 @@ pub fn input_error(path: &Path, e: io::Error) -> Error {
     Error::new(kind, format!("file `{}`: cannot be read ({e})", path.display()))
 }
 
-/// Marks a file as used now. Best effort: without the right to, it only looks older than it is.
+/// Marks a file as used now.
 pub fn mark_used(path: &Path) {
+    set_time(path, SystemTime::now());
+}
+
+/// Sets when a file was changed last. Best effort, for what only hints at something: without the right
+/// to, it stays as it is.
+pub fn set_time(path: &Path, time: SystemTime) {
     if let Ok(file) = open_with(path, OpenOptions::new().write(true)) {
-        let _ = file.set_modified(SystemTime::now());
+        let _ = file.set_modified(time);
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::JobSpec;
 use crate::config::shown;
 use crate::fail;
+use crate::text::without_secrets;
 
 /// One file that a job reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Input {
 impl Input {
     /// What messages call it.
     pub fn name(&self) -> String {
-        format!("{} `{}`", self.field, shown(&self.source))
+        format!("{} `{}`", self.field, shown(&public_source(&self.source)))
     }
 }
 
@@ -108,6 +109,14 @@ fn input(field: String, source: &str, addresses: Addresses<'_>) -> Result<Input>
         path,
         sha256,
     })
+}
+
+/// A source as others may see it: an address without what may be secret in it, a path as it is.
+pub fn public_source(source: &str) -> String {
+    match scheme(source) {
+        Some(_) => without_secrets(source),
+        None => source.into(),
+    }
 }
 
 /// `https` of `https://…`, `data` of `data:…`; a drive letter is none.

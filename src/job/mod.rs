@@ -20,7 +20,7 @@ mod spec_files;
 pub mod spec_parts;
 mod turns;
 
-pub use inputs::{Addresses, Fetched, Input, Local, references, scheme};
+pub use inputs::{Addresses, Fetched, Input, Local, public_source, references, scheme};
 pub use kinds::{Family, Format, JobKind, Output};
 pub use origin::{Origin, Trust};
 pub use parse::words::is_id;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::inputs::Input;
+use super::inputs::{Input, public_source};
 use super::kinds::{Format, JobKind};
 use super::spec::JobSpec;
 use super::spec_parts::{Control, IpAdapter};
@@ -271,11 +271,10 @@ impl Job {
     /// automatic terms are added again in a replay.
     pub fn manifest_spec(&self) -> JobSpec {
         let mut config = self.spec.config.clone();
-        for (_, text) in config.pictures_mut() {
-            // A picture in the spec itself is in the record by its digest.
-            if text.starts_with("data:") {
-                text.truncate(text.find([',', ';']).unwrap_or("data:".len()));
-            }
+        for (_, source) in config.pictures_mut() {
+            // A signed address gives away who may fetch; a picture in the spec itself is in the record
+            // by its digest.
+            *source = public_source(source);
         }
         JobSpec {
             id: self.spec.id.clone(),

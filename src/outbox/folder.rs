@@ -4,7 +4,7 @@
 //! processes may deliver from one folder, and a killed one holds nothing back.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +14,9 @@ use async_trait::async_trait;
 
 use super::envelope::{Counts, Envelope, OutboxStore, State, Which};
 use crate::files::points::point;
-use crate::files::{Existing, Lock, read_bounded, remove_if_there, sweep, sync_folder, write_whole};
+use crate::files::{
+    Existing, Lock, read_bounded, remove_if_there, set_time, sweep, sync_folder, write_whole,
+};
 
 /// The largest file that is read as an envelope: a body with its answer text and notes is far below.
 const LARGEST_BYTES: u64 = 16 << 20;
@@ -190,9 +192,7 @@ fn read(path: &Path) -> Option<Envelope> {
 /// Sets the file's time to the next try, so that a search for what is due need not read what is
 /// not. No more than a hint: without it the file is read and its content decides.
 fn hint_time(path: &Path, next_at_ms: u64) {
-    if let Ok(file) = File::options().write(true).open(path) {
-        let _ = file.set_modified(UNIX_EPOCH + Duration::from_millis(next_at_ms));
-    }
+    set_time(path, UNIX_EPOCH + Duration::from_millis(next_at_ms));
 }
 
 /// Runs what waits for a disk beside the other work of the runtime.

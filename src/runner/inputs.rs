@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::fail;
 use crate::files::sha256_hex;
-use crate::job::{Input, Job, Video};
+use crate::job::{Input, Job, Video, public_source};
 use crate::media::fit::fit;
 use crate::media::frames::Frame;
 use crate::media::load::{load_reference, read_reference};
@@ -37,7 +37,7 @@ pub(super) fn picture(input: &Input) -> Result<Picture> {
         record: ReferenceRecord {
             field: input.field.clone(),
             sha256,
-            source: input.source.clone(),
+            source: public_source(&input.source),
         },
     })
 }

@@ -12,7 +12,7 @@ use super::gather::{Gathered, Unread};
 use super::layout::Layout;
 use super::plan::Plan;
 use crate::error::{Error, ErrorKind, kind_of};
-use crate::job::{Addresses, Job, JobSpec, Output, Request, Trust, check_trust, job_kind};
+use crate::job::{Addresses, Job, JobSpec, Output, Request, Trust, check_trust, job_kind, public_source};
 use crate::media::manifest::{Manifest, ReferenceRecord};
 use crate::outbox::target::target;
 use crate::registry::Registry;
@@ -154,7 +154,8 @@ fn settle(id: &str, found: &Gathered, runner: &mut Runner, layout: &Layout) -> R
     }
     if let Some(manifest) = found.replayed.as_ref().filter(|_| !layout.force) {
         for input in &mut job.inputs {
-            let same = |r: &&ReferenceRecord| r.field == input.field && r.source == input.source;
+            let same =
+                |r: &&ReferenceRecord| r.field == input.field && r.source == public_source(&input.source);
             input.sha256 = manifest.references.iter().find(same).map(|r| r.sha256.clone());
         }
     }

@@ -1,6 +1,6 @@
 //! What operators and producers do, beside a drain or without one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -14,7 +14,7 @@ use super::settle::{free_names, put_back};
 use super::state::Folder;
 use crate::fail;
 use crate::files::points::point;
-use crate::files::{Existing, Lock, remove_if_there, sha256_hex, write_whole};
+use crate::files::{Existing, Lock, remove_if_there, set_time, sha256_hex, write_whole};
 use crate::outbox::envelope::Counts;
 use crate::queue::contract::{Added, Cancel, Format, Found, NewJob, Retry, Snapshot, State, Waiting, Wish};
 use crate::queue::record::{Record, Running};
@@ -52,10 +52,7 @@ impl Folder {
                 other => other?,
             }
             // Without it the file is taken two seconds later.
-            let _ = File::options()
-                .write(true)
-                .open(&path)
-                .and_then(|file| file.set_modified(written));
+            set_time(&path, written);
             point("queue:added");
             break;
         }
