@@ -537,7 +537,8 @@ fn names() -> BTreeSet<&'static str> {
         include_str!("recover.rs"),
         include_str!("admin.rs"),
         include_str!("../../outbox/folder.rs"),
-        include_str!("../../files.rs"),
+        include_str!("../../files/moves.rs"),
+        include_str!("../../files/write.rs"),
     ]
     .into_iter()
     .flat_map(points)
