@@ -8,7 +8,7 @@ CUDA ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 0)
 FEATURES := $(if $(filter 1,$(CUDA)),--features cuda)
 PROMPT ?= a red circle on a white background
 
-.PHONY: picture build install test check completions packages release sbom
+.PHONY: picture build install test check completions packages release sbom gpu-build gpu-dry gpu-dry-full
 
 picture: build
 	"$(CARGO_TARGET_DIR)/release/ourvidz" generate "$(PROMPT)" --seed 42 -o first-picture.png
@@ -21,6 +21,20 @@ install: packages
 
 test: packages
 	cargo test --locked
+
+# The CUDA build without a GPU: whole jobs on a stand-in driver that checks and counts every call
+# (tests/gpu_dry.rs). The second runs full-size models too, from files without data.
+DRY := $(CARGO_TARGET_DIR)/gpu-dry
+gpu-build: packages
+	cargo build --locked --profile gpu-dry --no-default-features --features cuda,wgpu
+	tests/gpu/build.sh "$(DRY)/standin"
+
+gpu-dry: gpu-build
+	$(DRY_ENV) cargo test --locked --test main gpu_dry::a_ -- --ignored --nocapture --test-threads 1
+
+gpu-dry-full: gpu-build
+	$(DRY_ENV) cargo test --locked --test main gpu_dry:: -- --ignored --nocapture --test-threads 1
+DRY_ENV = GPU_DRY_PROGRAM="$(DRY)/ourvidz" GPU_DRY_LIBRARIES="$(DRY)/standin" GPU_DRY_WORK="$(DRY)/work"
 
 check: packages
 	cargo fmt --check

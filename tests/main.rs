@@ -47,6 +47,8 @@ mod full_size;
 mod full_size_wan;
 /// `generate`: pictures, callbacks, machine mode, replay.
 mod generate;
+/// The CUDA build on a stand-in driver.
+mod gpu_dry;
 /// Imports run downward.
 mod layers;
 /// `models` and `doctor`.

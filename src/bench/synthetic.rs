@@ -95,7 +95,7 @@ pub type Wanted = (String, Vec<usize>);
 /// One network of a model: its folder inside the model's, its weight file, and what it wants.
 pub struct Component {
     pub folder: &'static str,
-    file: &'static str,
+    pub file: &'static str,
     pub tensors: Vec<Wanted>,
 }
 
@@ -156,7 +156,7 @@ impl Synthetic {
     }
 
     /// The type its published weights have.
-    fn dtype(&self) -> Dtype {
+    pub fn dtype(&self) -> Dtype {
         match self.family {
             ModelFamily::Sdxl => Dtype::F16,
             _ => Dtype::BF16,
@@ -203,7 +203,7 @@ impl Synthetic {
     }
 
     /// Configurations and tokenizers, by path inside the model's folder.
-    fn small_files(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn small_files(&self) -> Vec<(String, Vec<u8>)> {
         let of = |files: &ModelFiles| match files {
             ModelFiles::Embedded(list) => list
                 .iter()

@@ -7,9 +7,9 @@ use anyhow::Result;
 use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 use serde::Deserialize;
 
-use crate::device;
 use crate::fail;
 use crate::nn::attention::{merge_heads, sdpa};
+use crate::nn::gpu::{self, Gate};
 use crate::nn::linear::Linear;
 use crate::nn::rms_norm::RmsNorm;
 use crate::nn::rotary::RotaryTable;
@@ -261,6 +261,9 @@ impl Qwen2 {
     /// `[rows, hidden]` → `[rows, vocab]`.
     pub fn logits(&self, hidden_states: Tensor<2>) -> Tensor<2> {
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        if gpu::serves(&hidden_states.device()) {
+            return gpu::matmul(hidden_states, head.clone());
+        }
         hidden_states.matmul(head.clone().transpose())
     }
 }
@@ -361,8 +364,14 @@ impl DecoderLayer {
         let y = self
             .gate_up_proj
             .forward(self.post_attention_layernorm.forward(x.clone()));
-        let [gate, up] = halves(y);
-        x + self.down_proj.forward(activation::silu(gate) * up)
+        let y = match gpu::serves(&y.device()) {
+            true => gpu::gate(y, None, Gate::SiluOfFirst),
+            false => {
+                let [gate, up] = halves(y);
+                activation::silu(gate) * up
+            }
+        };
+        x + self.down_proj.forward(y)
     }
 
     fn attend(&self, x: Tensor<2>, cache: &mut LayerCache, rotary: &RotaryTable, start: usize) -> Tensor<2> {
@@ -392,8 +401,6 @@ impl DecoderLayer {
     /// # Shapes
     /// `q: [length, heads, head_dim]`, `k`, `v: [kv_heads, length, head_dim]` → `[length, heads · head_dim]`.
     fn attend_to_itself(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>) -> Tensor<2> {
-        // The flash kernel takes whole tiles only; rows added at the end are hidden by causality.
-        const TILE: usize = 128;
         let (heads, groups) = (self.heads, self.heads / self.kv_heads);
         let [length, _, head_dim] = q.dims();
         let repeat = |t: Tensor<3>| {
@@ -401,22 +408,8 @@ impl DecoderLayer {
                 .expand([self.kv_heads, groups, length, head_dim])
                 .reshape([1, heads, length, head_dim])
         };
-        let on_cpu = device::is_cpu(&q.device());
-        let surplus = if on_cpu {
-            0
-        } else {
-            length.next_multiple_of(TILE) - length
-        };
-        let padded = |t: Tensor<4>| match surplus {
-            0 => t,
-            _ => {
-                let zeros = Tensor::zeros([1, heads, surplus, head_dim], (&t.device(), t.dtype()));
-                Tensor::cat(vec![t, zeros], 2)
-            }
-        };
         let q = q.swap_dims(0, 1).unsqueeze::<4>();
-        let y = sdpa(padded(q), padded(repeat(k)), padded(repeat(v)), true);
-        merge_heads(y.narrow(2, 0, length)).squeeze_dim(0)
+        merge_heads(sdpa(q, repeat(k), repeat(v), true)).squeeze_dim(0)
     }
 
     /// Attention of one token to all cached ones; the query heads of a group share one product, so

@@ -3,7 +3,7 @@
 //! and picture size.
 
 use anyhow::Result;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::nn::conv::Conv2d;
 use crate::nn::norm::GroupNorm;
@@ -144,7 +144,6 @@ impl UNet {
         for block in &self.up_blocks {
             x = block.forward(x, &temb, &mut contexts, &mut skips, prepared.freeu.as_ref());
         }
-        self.conv_out
-            .forward(activation::silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x))
     }
 }

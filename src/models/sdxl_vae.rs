@@ -2,7 +2,7 @@
 //! an eighth of the size and back.
 
 use anyhow::Result;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use crate::fail;
@@ -240,8 +240,7 @@ impl Encoder {
             x = block.forward(x);
         }
         let x = self.mid_block.forward(x);
-        self.conv_out
-            .forward(activation::silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x))
     }
 }
 
@@ -317,8 +316,7 @@ impl Decoder {
         for block in &self.up_blocks {
             x = block.forward(x);
         }
-        self.conv_out
-            .forward(activation::silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.forward_silu(x))
     }
 }
 
@@ -410,10 +408,8 @@ impl ResnetBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self
-            .conv1
-            .forward(activation::silu(self.norm1.forward(x.clone())));
-        let y = self.conv2.forward(activation::silu(self.norm2.forward(y)));
+        let y = self.conv1.forward(self.norm1.forward_silu(x.clone()));
+        let y = self.conv2.forward(self.norm2.forward_silu(y));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
@@ -446,7 +442,7 @@ impl Attention {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let y = self.group_norm.forward(x.clone());
-        let y = y.reshape([batch, channels, height * width]).swap_dims(1, 2);
+        let y = y.permute([0, 2, 3, 1]).reshape([batch, height * width, channels]);
         let (q, k, v) = (
             self.to_q.forward(y.clone()),
             self.to_k.forward(y.clone()),
@@ -454,6 +450,6 @@ impl Attention {
         );
         let [q, k, v] = [q, k, v].map(|t| split_heads(t, 1));
         let y = self.to_out.forward(merge_heads(sdpa(q, k, v, false)));
-        x + y.swap_dims(1, 2).reshape([batch, channels, height, width])
+        x + y.reshape([batch, height, width, channels]).permute([0, 3, 1, 2])
     }
 }

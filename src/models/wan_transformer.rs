@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::fail;
 use crate::nn::attention::{merge_heads, sdpa};
 use crate::nn::embeddings::timestep_embedding;
+use crate::nn::gpu::{self, RowNorm, RowNormPlan};
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
 use crate::nn::rms_norm::RmsNorm;
@@ -280,9 +281,9 @@ impl WanTransformer {
             }
         }
 
-        let [shift, scale] = rows(self.scale_shift_table.clone() + temb.unsqueeze::<3>());
-        let hidden_states = modulated_norm(hidden_states, shift, scale, self.config.eps);
-        let patches = self.proj_out.forward(hidden_states.cast(dtype));
+        let modulation = self.scale_shift_table.clone() + temb.unsqueeze::<3>();
+        let hidden_states = modulated_norm(hidden_states, &modulation, [0, 1], self.config.eps, dtype);
+        let patches = self.proj_out.forward(hidden_states);
         unpatchify(patches.cast(DType::F32), dims, &self.config)
     }
 
@@ -429,34 +430,40 @@ impl Block {
         dtype: DType,
     ) -> Tensor<3> {
         let modulation = self.scale_shift_table.clone() + timestep_proj.clone();
-        let [shift_msa, scale_msa, gate_msa, c_shift, c_scale, c_gate] = rows(modulation);
+        let gate = |row| modulation.clone().narrow(1, row, 1);
 
-        let y = modulated_norm(x.clone(), shift_msa, scale_msa, self.eps).cast(dtype);
-        let x = x + self.attn1.self_attention(y, rope).cast(DType::F32) * gate_msa.unsqueeze();
+        let y = modulated_norm(x.clone(), &modulation, [0, 1], self.eps, dtype);
+        let x = x + self.attn1.self_attention(y, rope).cast(DType::F32) * gate(2);
 
         let y = match &self.norm2 {
-            Some(norm) => norm.forward(x.clone()),
-            None => x.clone(),
+            Some(norm) => norm.forward_to(x.clone(), dtype),
+            None => x.clone().cast(dtype),
         };
-        let x = x + self.attn2.cross_attention(y.cast(dtype), text).cast(DType::F32);
+        let x = x + self.attn2.cross_attention(y, text).cast(DType::F32);
 
-        let y = modulated_norm(x.clone(), c_shift, c_scale, self.eps).cast(dtype);
+        let y = modulated_norm(x.clone(), &modulation, [3, 4], self.eps, dtype);
         let y = self
             .ffn_out
             .forward(activation::gelu_approximate(self.ffn_in.forward(y)));
-        x + y.cast(DType::F32) * c_gate.unsqueeze()
+        x + y.cast(DType::F32) * gate(5)
     }
 }
 
-/// The `N` rows of `[1, N, channels]`.
-fn rows<const N: usize>(table: Tensor<3>) -> [Tensor<1>; N] {
-    assert_eq!(table.dims()[1], N, "rows of modulation");
-    std::array::from_fn(|i| table.clone().narrow(1, i, 1).flatten(0, 2))
-}
-
-/// `norm(x) · (1 + scale) + shift`: a layer norm whose weights depend on the time step.
-fn modulated_norm(x: Tensor<3>, shift: Tensor<1>, scale: Tensor<1>, eps: f64) -> Tensor<3> {
-    module::layer_norm(x, scale + 1.0, Some(shift), eps)
+/// `norm(x) · (1 + scale) + shift` in `dtype`: a layer norm whose weights depend on the time step.
+///
+/// # Shapes
+/// `x: [batch, patches, channels]`, `table: [1, rows, channels]`; `places`: the rows of shift and scale.
+fn modulated_norm(x: Tensor<3>, table: &Tensor<3>, places: [usize; 2], eps: f64, dtype: DType) -> Tensor<3> {
+    if gpu::serves(&x.device()) {
+        let plan = RowNormPlan {
+            rows: [places[1], places[0]],
+            one_more: true,
+            ..RowNormPlan::new(RowNorm::Layer, eps, dtype)
+        };
+        return gpu::row_norm(x, table.clone(), Some(table.clone()), plan);
+    }
+    let [shift, scale] = places.map(|row| table.clone().narrow(1, row, 1).flatten::<1>(0, 2));
+    module::layer_norm(x, scale + 1.0, Some(shift), eps).cast(dtype)
 }
 
 /// Keys and values, `[batch, heads, length, head_dim]`.
@@ -497,11 +504,24 @@ impl Attention {
         x.reshape([batch, length, self.heads, width / self.heads])
     }
 
+    /// Projected, normalised and turned by position: `[batch, heads, length, head_dim]`.
+    fn turned(&self, projection: &Linear, norm: &RmsNorm, x: Tensor<3>, rope: &Rope3d) -> Tensor<4> {
+        let bias = projection.bias.clone().filter(|_| gpu::serves(&x.device()));
+        let turned = match bias {
+            Some(bias) => {
+                let (weight, eps) = norm.weight_and_eps();
+                let y = projection.product(x);
+                self.heads_last(gpu::turned_norm(y, [bias, weight], rope.tables(), eps))
+            }
+            None => rope.apply(self.heads_last(norm.forward(projection.forward(x)))),
+        };
+        turned.swap_dims(1, 2)
+    }
+
     fn self_attention(&self, x: Tensor<3>, rope: &Rope3d) -> Tensor<3> {
-        let q = self.heads_last(self.norm_q.forward(self.to_q.forward(x.clone())));
-        let k = self.heads_last(self.norm_k.forward(self.to_k.forward(x.clone())));
+        let q = self.turned(&self.to_q, &self.norm_q, x.clone(), rope);
+        let k = self.turned(&self.to_k, &self.norm_k, x.clone(), rope);
         let v = self.heads_last(self.to_v.forward(x)).swap_dims(1, 2);
-        let [q, k] = [q, k].map(|t| rope.apply(t).swap_dims(1, 2));
         self.to_out.forward(merge_heads(sdpa(q, k, v, false)))
     }
 

@@ -2,7 +2,7 @@
 //! of 4n+1 frames to n+1 latent frames of an eighth of the size, and back, a few frames at a time.
 
 use anyhow::Result;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Deserialize;
 
 use crate::fail;
@@ -296,8 +296,7 @@ impl Encoder {
             };
         }
         let x = self.mid_block.forward(x, cache);
-        self.conv_out
-            .forward(activation::silu(self.norm_out.forward(x)), cache)
+        self.conv_out.forward(self.norm_out.forward_silu(x), cache)
     }
 }
 
@@ -343,8 +342,7 @@ impl Decoder {
         for block in &self.up_blocks {
             x = block.forward(x, cache);
         }
-        self.conv_out
-            .forward(activation::silu(self.norm_out.forward(x)), cache)
+        self.conv_out.forward(self.norm_out.forward_silu(x), cache)
     }
 }
 
@@ -510,8 +508,8 @@ impl ResidualBlock {
             Some(conv) => conv.forward(x.clone(), cache),
             None => x.clone(),
         };
-        let y = self.conv1.forward(activation::silu(self.norm1.forward(x)), cache);
-        let y = self.conv2.forward(activation::silu(self.norm2.forward(y)), cache);
+        let y = self.conv1.forward(self.norm1.forward_silu(x), cache);
+        let y = self.conv2.forward(self.norm2.forward_silu(y), cache);
         shortcut + y
     }
 }

@@ -3,6 +3,8 @@
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
+use super::conv::channels_last;
+use super::gpu;
 use crate::weights::Vars;
 
 /// What the convolutions of one network remember between two chunks of a video.
@@ -47,15 +49,16 @@ impl FrameCache {
         let past = self.slot().frames.take().unwrap_or_else(|| {
             Tensor::zeros([batch, channels, frames, height, width], (&x.device(), x.dtype()))
         });
-        let joined = Tensor::cat(vec![past, x], 2);
+        let joined = behind(past, x);
         self.remember(&joined, frames);
         joined
     }
 
     /// Keeps the last frames of `x` for the layer whose turn it is, and takes its turn.
     fn remember(&mut self, x: &Tensor<5>, frames: usize) {
+        // A copy: a view would keep all of `x` in memory, three times what is remembered.
         let kept = x.clone().narrow(2, x.dims()[2] - frames, frames);
-        self.slot().frames = Some(kept);
+        self.slot().frames = Some(owned(kept));
         self.next += 1;
     }
 
@@ -65,6 +68,27 @@ impl FrameCache {
         }
         &mut self.slots[self.next]
     }
+}
+
+/// The same numbers in memory of their own.
+fn owned(x: Tensor<5>) -> Tensor<5> {
+    match gpu::serves(&x.device()) {
+        true => gpu::channels_last(x),
+        false => {
+            let (device, dtype) = (x.device(), x.dtype());
+            Tensor::from_data(x.into_data(), (&device, dtype))
+        }
+    }
+}
+
+/// The frames of `x` after those of `past`.
+fn behind(past: Tensor<5>, x: Tensor<5>) -> Tensor<5> {
+    if !gpu::serves(&x.device()) {
+        return Tensor::cat(vec![past, x], 2);
+    }
+    // Joined where they lie: a GPU keeps channels last.
+    let last = |x: Tensor<5>| x.permute([0, 2, 3, 4, 1]);
+    Tensor::cat(vec![last(past), last(x)], 1).permute([0, 4, 1, 2, 3])
 }
 
 /// A 3-D convolution with bias whose output frame depends on its input frame and earlier ones.
@@ -82,7 +106,7 @@ impl CausalConv3d {
     pub fn load(vars: &Vars, input: usize, output: usize, kernel: [usize; 3]) -> Self {
         let [frames, height, width] = kernel;
         Self {
-            weight: vars.get("weight", [output, input, frames, height, width]),
+            weight: channels_last(vars.get("weight", [output, input, frames, height, width])),
             bias: vars.get("bias", [output]),
             kernel,
         }
@@ -110,7 +134,7 @@ impl CausalConv3d {
                 x
             }
             Some(past) => {
-                let joined = Tensor::cat(vec![past, x], 2);
+                let joined = behind(past, x);
                 cache.remember(&joined, 1);
                 self.convolve(joined, 2)
             }
@@ -120,6 +144,10 @@ impl CausalConv3d {
     fn convolve(&self, x: Tensor<5>, stride: usize) -> Tensor<5> {
         let dtype = x.dtype();
         let [_, height, width] = self.kernel;
+        if gpu::serves(&x.device()) {
+            let (weight, bias) = (self.weight.clone().cast(dtype), self.bias.clone().cast(dtype));
+            return gpu::convolution(x, weight, bias, &[stride, 1, 1], &[0, height / 2, width / 2]);
+        }
         let options = ConvOptions::new([stride, 1, 1], [0, height / 2, width / 2], [1; 3], 1);
         module::conv3d(
             x,

@@ -4,7 +4,7 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
 
 use crate::device;
-use crate::nn::in_dtype;
+use crate::nn::{gpu, in_dtype};
 use crate::weights::{Param, Vars};
 
 /// A 2-D convolution with bias and the same padding on all sides.
@@ -20,7 +20,9 @@ impl Conv2d {
     /// Reads a `kernel`×`kernel` convolution of stride 1 that keeps the size.
     pub fn load(vars: &Vars, input: usize, output: usize, kernel: usize) -> Self {
         Self {
-            weight: vars.param("weight", [output, input, kernel, kernel]),
+            weight: vars
+                .param("weight", [output, input, kernel, kernel])
+                .laid_out(channels_last),
             bias: vars.get("bias", [output]),
             stride: 1,
             padding: kernel / 2,
@@ -48,6 +50,9 @@ impl Conv2d {
         if device::is_cpu(&x.device()) && self.columns(&x) <= MATMUL_COLUMNS {
             return conv2d_by_matmul(x, weight, bias, self.stride, self.padding);
         }
+        if gpu::serves(&x.device()) {
+            return gpu::convolution(x, weight, bias, &[self.stride; 2], &[self.padding; 2]);
+        }
         let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
         module::conv2d(x, weight, Some(bias), options)
     }
@@ -57,6 +62,14 @@ impl Conv2d {
         let [_, input, kernel, _] = self.weight.dims();
         let [batch, _, height, width] = x.dims();
         batch * input * kernel * kernel * height * width / (self.stride * self.stride)
+    }
+}
+
+/// As the kernels of a GPU read weights; elsewhere as they are.
+pub(super) fn channels_last<const D: usize>(weight: Tensor<D>) -> Tensor<D> {
+    match gpu::serves(&weight.device()) {
+        true => gpu::channels_last(weight),
+        false => weight,
     }
 }
 
@@ -96,6 +109,19 @@ fn conv2d_by_matmul(
 pub fn upsample_nearest(x: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
     let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]);
     module::interpolate(x, options)
+}
+
+/// The channels of both, those of `b` behind those of `a`.
+///
+/// # Shapes
+/// `[batch, a, height, width]` and `[batch, b, height, width]` → `[batch, a + b, height, width]`.
+pub fn beside(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    if !gpu::serves(&a.device()) {
+        return Tensor::cat(vec![a, b], 1);
+    }
+    // Joined where they lie: a GPU keeps channels last.
+    let last = |x: Tensor<4>| x.permute([0, 2, 3, 1]);
+    Tensor::cat(vec![last(a), last(b)], 3).permute([0, 3, 1, 2])
 }
 
 /// A convolution without bias whose windows touch but do not overlap, one token a window.

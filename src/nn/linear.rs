@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, module};
 
-use crate::nn::in_dtype;
+use crate::nn::{gpu, in_dtype};
 use crate::weights::{Param, Vars};
 
 /// `y = x Wᵀ + b`, with the weight kept `[out, in]` as PyTorch stores it.
@@ -33,7 +33,23 @@ impl Linear {
     /// `[.., in]` → `[.., out]`, in the input's dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
+        if gpu::serves(&x.device()) {
+            let y = self.product(x);
+            return match &self.bias {
+                Some(bias) => y + bias.clone().cast(dtype).unsqueeze::<D>(),
+                None => y,
+            };
+        }
         let weight = in_dtype(&self.weight.value(), dtype).transpose();
         module::linear(x, weight, self.bias.clone().map(|b| b.cast(dtype)))
+    }
+
+    /// Without the bias, on a GPU: for kernels that add it themselves.
+    ///
+    /// # Shapes
+    /// As [`Linear::forward`].
+    pub fn product<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let weight = in_dtype(&self.weight.value(), x.dtype());
+        gpu::matmul(x, weight)
     }
 }

@@ -4,6 +4,11 @@ pub mod attention;
 pub mod causal_conv3d;
 pub mod conv;
 pub mod embeddings;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub mod gpu;
+#[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+#[path = "no_gpu.rs"]
+pub mod gpu;
 pub mod linear;
 pub mod noise;
 pub mod norm;

@@ -1,7 +1,8 @@
 //! Normalisation with statistics in f32, whatever the dtype of the data.
 
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::{DType, Tensor, activation, module};
 
+use super::gpu::{self, RowNorm, RowNormPlan, Then};
 use crate::weights::Vars;
 
 /// Layer normalisation over the last axis (Ba et al. 2016).
@@ -25,6 +26,15 @@ impl LayerNorm {
     /// `[.., channels]` → the same.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
+        self.forward_to(x, dtype)
+    }
+
+    /// As [`LayerNorm::forward`], in `dtype`.
+    pub fn forward_to<const D: usize>(&self, x: Tensor<D>, dtype: DType) -> Tensor<D> {
+        if gpu::serves(&x.device()) {
+            let plan = RowNormPlan::new(RowNorm::Layer, self.eps, dtype);
+            return gpu::row_norm(x, self.weight.clone(), Some(self.bias.clone()), plan);
+        }
         let (weight, bias) = (
             self.weight.clone().cast(DType::F32),
             self.bias.clone().cast(DType::F32),
@@ -58,6 +68,28 @@ impl GroupNorm {
     /// # Panics
     /// If the channels do not divide into the groups.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match gpu::serves(&x.device()) {
+            true => self.on_gpu(x, Then::Nothing),
+            false => self.plain(x),
+        }
+    }
+
+    /// The norm and SiLU behind it.
+    ///
+    /// # Shapes
+    /// As [`GroupNorm::forward`].
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        match gpu::serves(&x.device()) {
+            true => self.on_gpu(x, Then::Silu),
+            false => activation::silu(self.plain(x)),
+        }
+    }
+
+    fn on_gpu(&self, x: Tensor<4>, then: Then) -> Tensor<4> {
+        gpu::group_norm(x, [&self.weight, &self.bias], self.groups, self.eps, then)
+    }
+
+    fn plain(&self, x: Tensor<4>) -> Tensor<4> {
         let dtype = x.dtype();
         let [batch, channels, height, width] = x.dims();
         assert_eq!(

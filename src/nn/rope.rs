@@ -52,6 +52,11 @@ impl Rope3d {
         }
     }
 
+    /// Cosines and sines, `[1, positions, 1, head_dim / 2, 1]`.
+    pub fn tables(&self) -> [Tensor<5>; 2] {
+        [self.cos.clone(), self.sin.clone()]
+    }
+
     /// Turns neighbouring pairs of channels, in f32.
     ///
     /// # Shapes

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use burn::tensor::{DType, Tensor};
 
@@ -14,27 +14,47 @@ use super::stored::Stored;
 
 /// A weight of a layer. Clones share it: what is put into one is seen by all.
 #[derive(Debug, Clone)]
-pub struct Param<const D: usize>(Arc<RwLock<Tensor<D>>>);
+pub struct Param<const D: usize> {
+    value: Arc<RwLock<Tensor<D>>>,
+    /// How the layer wants it to lie in memory.
+    layout: Arc<OnceLock<fn(Tensor<D>) -> Tensor<D>>>,
+}
 
 impl<const D: usize> Param<D> {
     /// The weight as it is now.
     pub fn value(&self) -> Tensor<D> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its shape.
     pub fn dims(&self) -> [usize; D] {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).dims()
+        self.value.read().unwrap_or_else(PoisonError::into_inner).dims()
     }
 
     fn put(&self, value: Tensor<D>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+        let value = match self.layout.get() {
+            Some(layout) => layout(value),
+            None => value,
+        };
+        *self.value.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+
+    /// The same weight, laid out in memory by `layout` now and whenever it is changed.
+    pub fn laid_out(self, layout: fn(Tensor<D>) -> Tensor<D>) -> Self {
+        // A layer says so once, when it is built.
+        if self.layout.set(layout).is_ok() {
+            self.put(self.value());
+        }
+        self
     }
 }
 
 impl<const D: usize> From<Tensor<D>> for Param<D> {
     fn from(value: Tensor<D>) -> Self {
-        Self(Arc::new(RwLock::new(value)))
+        Self {
+            value: Arc::new(RwLock::new(value)),
+            layout: Arc::default(),
+        }
     }
 }
 

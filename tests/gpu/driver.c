@@ -72,6 +72,33 @@ Status ready(const char *call) {
     return current ? SUCCESS : refuse(INVALID_CONTEXT, "%s: no context is current on this thread", call);
 }
 
+// ---- stretches: what was asked between two waits of the host, such as one step or one token
+
+static struct Counts *marks;
+static size_t mark_count, mark_room;
+
+static void waited(void) {
+    enter();
+    counts.waits++;
+    if (mark_count == mark_room) marks = realloc(marks, (mark_room = mark_room * 2 + 1024) * sizeof *marks);
+    marks[mark_count++] = counts;
+    leave();
+}
+
+// Those without a launch, such as the waits of loading, are left out.
+static void report_stretches(FILE *file) {
+    struct Counts none = {0};
+    for (size_t i = 0; i < mark_count; i++) {
+        const struct Counts *before = i ? marks + i - 1 : &none, *now = marks + i;
+        if (now->launches == before->launches) continue;
+        fprintf(file, "stretch launches=%lu uploads=%lu upload_bytes=%llu downloads=%lu kernels=%lu device_copies=%lu", now->launches - before->launches,
+                now->uploads - before->uploads, now->upload_bytes - before->upload_bytes, now->downloads - before->downloads,
+                now->kernels - before->kernels, now->device_copies - before->device_copies);
+        for (int kind = 0; kind_name(kind); kind++) fprintf(file, " %s=%lu", kind_name(kind), now->launches_by_kind[kind] - before->launches_by_kind[kind]);
+        fputc('\n', file);
+    }
+}
+
 static void write_report(void) {
     const char *path = getenv("GPU_DRY_REPORT");
     FILE *file = path && *path ? fopen(path, "w") : NULL;
@@ -82,6 +109,8 @@ static void write_report(void) {
     fprintf(file, "device_copies %lu\ndevice_copy_bytes %llu\n", counts.device_copies, counts.device_copy_bytes);
     fprintf(file, "waits %lu\nallocations %lu\npeak_bytes %llu\n", counts.waits, counts.allocations, counts.peak_bytes);
     fprintf(file, "refusals %lu\n", counts.refusals);
+    for (int kind = 0; kind_name(kind); kind++) fprintf(file, "kind %s %lu\n", kind_name(kind), counts.launches_by_kind[kind]);
+    report_stretches(file);
     report_kernels(file);
     if (refusals) fputs(refusals, file);
     fclose(file);
@@ -164,7 +193,7 @@ API Status cuCtxSetCurrent(void *context) {
 API Status cuCtxGetCurrent(void **context) { *context = current; return SUCCESS; }
 API Status cuCtxSynchronize(void) {
     Status status = ready("cuCtxSynchronize");
-    if (!status) counts.waits++;
+    if (!status) waited();
     return status;
 }
 API Status cuCtxGetStreamPriorityRange(int *least, int *greatest) { *least = 0; *greatest = -5; return ready("cuCtxGetStreamPriorityRange"); }
@@ -280,8 +309,16 @@ API Status cuMemcpyDtoDAsync_v2(Address target, Address source, size_t size, voi
     leave();
     return SUCCESS;
 }
-API Status cuMemcpyHtoD_v2(Address target, const void *source, size_t size) { counts.waits++; return cuMemcpyHtoDAsync_v2(target, source, size, NULL); }
-API Status cuMemcpyDtoH_v2(void *target, Address source, size_t size) { counts.waits++; return cuMemcpyDtoHAsync_v2(target, source, size, NULL); }
+API Status cuMemcpyHtoD_v2(Address target, const void *source, size_t size) {
+    Status status = cuMemcpyHtoDAsync_v2(target, source, size, NULL);
+    if (!status) waited();
+    return status;
+}
+API Status cuMemcpyDtoH_v2(void *target, Address source, size_t size) {
+    Status status = cuMemcpyDtoHAsync_v2(target, source, size, NULL);
+    if (!status) waited();
+    return status;
+}
 
 // CUDA_MEMCPY2D; memory types: 1 the host's, 2 the device's.
 typedef struct {
@@ -340,7 +377,7 @@ static Status use(const char *call, Handle *handle, int kind) {
 }
 static Status wait_for(const char *call, Handle *handle, int kind) {
     Status status = use(call, handle, kind);
-    if (!status) { enter(); counts.waits++; leave(); }
+    if (!status) waited();
     return status;
 }
 

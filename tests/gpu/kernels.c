@@ -10,7 +10,7 @@ typedef enum { POINTER, TENSOR_MAP, VALUE } Parameter;
 typedef struct Function {
     char name[256];
     Parameter parameters[MOST_PARAMETERS];
-    int parameter_count, most_threads, static_shared, dynamic_shared;
+    int kind, parameter_count, most_threads, static_shared, dynamic_shared;
     unsigned long launches;
     struct Function *next;
 } Function;
@@ -19,35 +19,26 @@ static Function *functions;
 
 // ---- kinds, by the names that burn and cubek give their kernels
 
+static const char *const NAMES[] = {"attention", "matmul", "convolution", "cast", "norm", "reduce", "copy", "elementwise", "fill", "other", NULL};
 static const char *const KINDS[][2] = {
-    {"attention", "attention"}, {"matmul", "matmul"}, {"conv", "convolution"}, {"im2col", "convolution"},
-    {"cast", "cast"}, {"norm", "norm"}, {"softmax", "reduce"}, {"reduce", "reduce"},
-    {"contiguous", "copy"}, {"copy", "copy"}, {"slice", "copy"}, {"cat", "copy"}, {"gather", "copy"}, {"select", "copy"},
-    {"fuse", "elementwise"}, {"elemwise", "elementwise"}, {"elem_wise", "elementwise"}, {"unary", "elementwise"},
-    {"binop", "elementwise"}, {"scalar", "elementwise"}, {"mask", "elementwise"}, {"full", "fill"}, {"", "other"},
+    {"attention", "attention"}, {"matmul", "matmul"}, {"gemm", "matmul"}, {"gemv", "matmul"}, {"vecmat", "matmul"},
+    {"conv", "convolution"}, {"im2col", "convolution"}, {"cast", "cast"}, {"norm", "norm"}, {"softmax", "reduce"},
+    {"reduce", "reduce"}, {"contiguous", "copy"}, {"copy", "copy"}, {"slice", "copy"}, {"cat", "copy"}, {"gather", "copy"},
+    {"select", "copy"}, {"fuse", "elementwise"}, {"elemwise", "elementwise"}, {"elem_wise", "elementwise"},
+    {"unary", "elementwise"}, {"binop", "elementwise"}, {"scalar", "elementwise"}, {"mask", "elementwise"}, {"full", "fill"},
+    {"", "other"},
 };
-enum { KIND_COUNT = sizeof KINDS / sizeof *KINDS };
+
+const char *kind_name(int kind) { return NAMES[kind]; }
 
 static int kind_of(const char *name) {
-    int kind = 0;
-    while (!strstr(name, KINDS[kind][0])) kind++;
+    int row = 0, kind = 0;
+    while (!strstr(name, KINDS[row][0])) row++;
+    while (strcmp(NAMES[kind], KINDS[row][1])) kind++;
     return kind;
 }
 
 void report_kernels(void *file) {
-    unsigned long sums[KIND_COUNT] = {0};
-    for (Function *f = functions; f; f = f->next) sums[kind_of(f->name)] += f->launches;
-    for (int kind = 0; kind < KIND_COUNT; kind++) {
-        int first = 0;
-        while (strcmp(KINDS[first][1], KINDS[kind][1])) first++;
-        if (first != kind) sums[first] += sums[kind];
-    }
-    for (int kind = 0; kind < KIND_COUNT; kind++)
-        if (sums[kind] && (kind == 0 || strcmp(KINDS[kind][1], KINDS[kind - 1][1]))) {
-            int first = 0;
-            while (strcmp(KINDS[first][1], KINDS[kind][1])) first++;
-            if (first == kind) fprintf(file, "kind %s %lu\n", KINDS[kind][1], sums[kind]);
-        }
     for (Function *f = functions; f; f = f->next) fprintf(file, "kernel %s %lu\n", f->name, f->launches);
 }
 
@@ -85,6 +76,7 @@ API Status cuModuleLoadData(Function **module, const char *ptx) {
     if (!strstr(ptx, ".version") || !entry) return refuse(INVALID_PTX, "cuModuleLoadData: no PTX with a kernel");
     Function *function = calloc(1, sizeof *function);
     sscanf(entry + 7, "%255[A-Za-z0-9_$]", function->name);
+    function->kind = kind_of(function->name);
     const char *end = entry + strcspn(entry, "{");
     read_parameters(function, entry, end);
     function->most_threads = (int)number_after(entry, end, ".maxntid ");
@@ -202,6 +194,7 @@ API Status cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, 
     if (status) return status;
     enter();
     counts.launches++;
+    counts.launches_by_kind[function->kind]++;
     function->launches++;
     // No claim about speed. cubecl's probes of a device grow until 20 ms have passed, so a launch takes
     // that much; a little for each thread makes larger grids slower, the same in every run.

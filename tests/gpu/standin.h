@@ -45,13 +45,18 @@ int live(Address at, size_t size);
 double device_ms(void);
 void device_works(double ms);
 
+enum { MOST_KINDS = 16 };
+
 // Counters of the report.
 struct Counts {
     unsigned long launches, kernels, uploads, downloads, device_copies, waits, allocations, refusals;
     unsigned long long upload_bytes, download_bytes, device_copy_bytes, held_bytes, peak_bytes;
+    unsigned long launches_by_kind[MOST_KINDS];
 };
 extern struct Counts counts;
-// One line for each kernel, and the sums by kind.
+// The name of a kind of kernel; NULL behind the last.
+const char *kind_name(int kind);
+// One line for each kernel.
 void report_kernels(void *file);
 
 #endif

@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, activation};
 use super::config::UNetConfig;
 use super::context::{KeysValues, LayerContext};
 use crate::nn::attention::{merge_heads, sdpa, split_heads};
+use crate::nn::gpu::{self, Gate};
 use crate::nn::linear::Linear;
 use crate::nn::norm::{GroupNorm, LayerNorm};
 use crate::weights::Vars;
@@ -43,14 +44,14 @@ impl Transformer2D {
     pub fn forward(&self, x: Tensor<4>, contexts: &mut Iter<'_, LayerContext>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let y = self.norm.forward(x.clone());
-        let y = y.reshape([batch, channels, height * width]).swap_dims(1, 2);
+        let y = y.permute([0, 2, 3, 1]).reshape([batch, height * width, channels]);
         let mut y = self.proj_in.forward(y);
         for block in &self.transformer_blocks {
             let context = contexts.next().expect("prepared for every cross-attention");
             y = block.forward(y, context);
         }
-        let y = self.proj_out.forward(y).swap_dims(1, 2);
-        x + y.reshape([batch, channels, height, width])
+        let y = self.proj_out.forward(y).reshape([batch, height, width, channels]);
+        x + y.permute([0, 3, 1, 2])
     }
 
     /// The attentions to text, in the order they are used.
@@ -93,6 +94,12 @@ impl TransformerBlock {
 
     /// GEGLU (Shazeer 2020).
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
+        if gpu::serves(&x.device()) {
+            let y = self.ff_in.product(x);
+            return self
+                .ff_out
+                .forward(gpu::gate(y, self.ff_in.bias.clone(), Gate::GeluOfSecond));
+        }
         let [value, gate]: [Tensor<3>; 2] = self
             .ff_in
             .forward(x)

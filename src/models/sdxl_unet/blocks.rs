@@ -2,13 +2,13 @@
 
 use std::slice::Iter;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::attention::{CrossAttention, Transformer2D};
 use super::config::UNetConfig;
 use super::context::LayerContext;
 use super::freeu::FreeU;
-use crate::nn::conv::{Conv2d, upsample_nearest};
+use crate::nn::conv::{Conv2d, beside, upsample_nearest};
 use crate::nn::linear::Linear;
 use crate::nn::norm::GroupNorm;
 use crate::weights::Vars;
@@ -40,14 +40,12 @@ impl ResnetBlock {
 
     /// `temb`: `[batch, time_embed_dim]`, already through silu.
     fn forward(&self, x: Tensor<4>, temb: &Tensor<2>) -> Tensor<4> {
-        let y = self
-            .conv1
-            .forward(activation::silu(self.norm1.forward(x.clone())));
+        let y = self.conv1.forward(self.norm1.forward_silu(x.clone()));
         let y = y + self
             .time_emb_proj
             .forward(temb.clone())
             .unsqueeze_dims::<4>(&[2, 3]);
-        let y = self.conv2.forward(activation::silu(self.norm2.forward(y)));
+        let y = self.conv2.forward(self.norm2.forward_silu(y));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
@@ -200,7 +198,7 @@ impl UpBlock {
             if let Some(freeu) = freeu {
                 (x, skip) = freeu.apply(self.number, x, skip);
             }
-            x = resnet.forward(Tensor::cat(vec![x, skip], 1), temb);
+            x = resnet.forward(beside(x, skip), temb);
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(x, contexts);
             }
