@@ -40,7 +40,7 @@ check: packages
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo check --locked --no-default-features --all-targets
-	cargo check --locked --features cuda --all-targets
+	cargo check --locked --features cuda,wgpu --all-targets
 
 # What a release holds: the binary, what it was made of (a CycloneDX bill of materials), digests.
 release: build sbom

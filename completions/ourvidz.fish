@@ -113,7 +113,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l dtype -d 'N
 f16\t''
 bf16\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l zero-snr -d 'For models that were trained on pure noise as well'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l no-auto-negative -d 'Give the model only the negative prompt of the job'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand generate" -l truncate-prompt -d 'Cut prompts at 77 tokens, as diffusers does'
@@ -162,7 +162,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l dtype -d 'Nu
 f16\t''
 bf16\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l raw -d 'Print the model\'s answer as it is'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l no-cache -d 'Neither look into the cache nor fill it'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand enhance" -l clear-cache -d 'Remove every kept answer first; without a prompt, do nothing else'
@@ -184,7 +184,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l dtype -d 'Numbe
 f16\t''
 bf16\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand chat" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -205,7 +205,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l callback
 workspace\t''"
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l metrics -d 'Write numbers for Prometheus to this file' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l device -d 'cpu, cuda, cuda:N or auto; several with commas, one worker each [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l device -d 'cpu, cuda, cuda:N, wgpu or auto; several with commas, one worker each [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l watch -d 'Wait for more when the queue is empty'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l retry-timeouts -d 'Try a job again that ran over its time'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue-drain" -l allow-local-references -d 'Let jobs name files of this machine as references'
@@ -227,7 +227,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_se
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and not __fish_seen_subcommand_from add status retry cancel purge deliver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l queue -d 'A folder (made if needed), or redis://… or rediss://…' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l force -d 'Use a Redis that may evict keys'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -261,7 +261,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_s
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "deliver" -d 'Send the callbacks that are due, and render nothing'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l name -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand worker" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -275,7 +275,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_s
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and not __fish_seen_subcommand_from list add verify inspect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -289,7 +289,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l config-from -d 'Take the configuration of a single checkpoint file from this folder' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -303,7 +303,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "inspect" -d 'Print the manifest inside a picture as JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand models; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -l quiet -d 'Say nothing but errors'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand doctor" -s v -l verbose -d 'Say more, such as which files were read; twice in queue-drain: everything, prompts included'
@@ -322,7 +322,7 @@ complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l save -d 'Write
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l compare -d 'Compare with an earlier report' -r -F
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l threshold -d 'How much slower than --compare is a failure' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l models -d 'The models.toml to use [default: ./models.toml, then the configuration folder\'s]' -r -F
-complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l device -d 'cpu, cuda, cuda:N or auto [default: auto]' -r
+complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l device -d 'cpu, cuda, cuda:N, wgpu or auto [default: auto]' -r
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l markdown -d 'Print a Markdown table'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l json -d 'Print one JSON object a line on stdout'
 complete -c ourvidz -n "__fish_ourvidz_using_subcommand bench" -l quiet -d 'Say nothing but errors'

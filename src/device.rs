@@ -14,6 +14,13 @@ mod cuda;
 #[path = "device/no_cuda.rs"]
 mod cuda;
 mod found;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod kernels;
+#[cfg(feature = "wgpu")]
+mod wgpu;
+#[cfg(not(feature = "wgpu"))]
+#[path = "device/no_wgpu.rs"]
+mod wgpu;
 
 pub use found::{CudaStatus, Memory};
 
@@ -25,6 +32,8 @@ pub enum DeviceChoice {
     Auto,
     Cpu,
     Cuda(usize),
+    /// Through Vulkan, Metal or DirectX.
+    Wgpu,
 }
 
 impl FromStr for DeviceChoice {
@@ -38,12 +47,13 @@ impl FromStr for DeviceChoice {
             ("auto", _) => Ok(Self::Auto),
             ("cpu", _) => Ok(Self::Cpu),
             ("cuda", _) => Ok(Self::Cuda(0)),
+            ("wgpu", _) => Ok(Self::Wgpu),
             (_, Some(index)) if text.starts_with("cuda:") && index.parse::<usize>().is_ok() => {
                 Ok(Self::Cuda(index.parse().expect("checked above")))
             }
             _ => Err(Error::new(
                 ErrorKind::Usage,
-                format!("device is `{text}`; allowed: auto, cpu, cuda, cuda:N"),
+                format!("device is `{text}`; allowed: auto, cpu, cuda, cuda:N, wgpu"),
             )),
         }
     }
@@ -78,12 +88,20 @@ impl Precision {
 
     /// What a device computes fastest without visible loss.
     pub fn default_for(device: &Device) -> Self {
-        if is_cpu(device) { Self::F32 } else { Self::F16 }
+        if is_cpu(device) || is_wgpu(device) {
+            Self::F32
+        } else {
+            Self::F16
+        }
     }
 
     /// The same for networks whose values do not fit f16: as fast on a GPU, with f32's range.
     pub fn wide_range_for(device: &Device) -> Self {
-        if is_cpu(device) { Self::F32 } else { Self::Bf16 }
+        if is_cpu(device) || is_wgpu(device) {
+            Self::F32
+        } else {
+            Self::Bf16
+        }
     }
 }
 
@@ -108,10 +126,18 @@ pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// How results name a device: `cpu`, `cuda:0`.
+/// True for a GPU that is spoken to through wgpu, whose half types are not taken for granted.
+fn is_wgpu(device: &Device) -> bool {
+    !is_cpu(device) && wgpu::is_open(device)
+}
+
+/// How results name a device: `cpu`, `cuda:0`, `wgpu`.
 pub fn name(device: &Device) -> String {
     if is_cpu(device) {
         return "cpu".into();
+    }
+    if is_wgpu(device) {
+        return "wgpu".into();
     }
     cuda::name(device)
 }
@@ -135,6 +161,7 @@ pub fn open(choice: DeviceChoice, cache_dir: Option<&Path>) -> Result<Opened> {
     match choice {
         DeviceChoice::Cpu => Ok(opened(Device::flex())),
         DeviceChoice::Cuda(index) => cuda::open(index, cache_dir).map(opened),
+        DeviceChoice::Wgpu => wgpu::open(cache_dir).map(opened),
         DeviceChoice::Auto => Ok(cuda::open(0, cache_dir).map_or_else(
             |_| Opened {
                 device: Device::flex(),
@@ -166,6 +193,11 @@ fn has_nvidia_driver() -> bool {
 /// What went wrong in that work: out of memory, or a failed launch.
 pub fn sync(device: &Device) -> Result<()> {
     device.sync().context("the device failed")
+}
+
+/// Whether a device multiplies small matrices of half types in one instruction.
+pub fn has_tensor_cores(device: &Device) -> bool {
+    !is_cpu(device) && cuda::has_tensor_cores(device)
 }
 
 /// What a device says of its memory; `None` where the system does not tell.

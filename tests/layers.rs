@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "weights",
             "pipelines",
             "models",
+            "nn",
         ],
     ),
     (

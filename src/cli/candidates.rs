@@ -45,7 +45,7 @@ pub(super) fn schedules() -> ArgValueCompleter {
 }
 
 pub(super) fn devices() -> ArgValueCompleter {
-    let names = ["auto", "cpu", "cuda", "cuda:0", "cuda:1"];
+    let names = ["auto", "cpu", "cuda", "cuda:0", "cuda:1", "wgpu"];
     ArgValueCompleter::new(move |typed: &OsStr| starting(names.iter().map(|name| named(name)), typed))
 }
 

@@ -85,7 +85,7 @@ pub struct QueueDrain {
     /// The models.toml to use [default: ./models.toml, then the configuration folder's]
     #[arg(long, value_name = "FILE", help_heading = "Workers")]
     pub models: Option<PathBuf>,
-    /// cpu, cuda, cuda:N or auto; several with commas, one worker each [default: auto]
+    /// cpu, cuda, cuda:N, wgpu or auto; several with commas, one worker each [default: auto]
     #[arg(long, value_name = "DEVICES", value_parser = devices, help_heading = "Workers")]
     pub device: Option<Names>,
 

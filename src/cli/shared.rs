@@ -13,7 +13,7 @@ pub struct Place {
     /// The models.toml to use [default: ./models.toml, then the configuration folder's]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub models: Option<PathBuf>,
-    /// cpu, cuda, cuda:N or auto [default: auto]
+    /// cpu, cuda, cuda:N, wgpu or auto [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = device, add = candidates::devices(), help_heading = "Model")]
     pub device: Option<String>,
 }
@@ -79,11 +79,11 @@ impl Dtype {
 
 fn device(text: &str) -> Result<String, String> {
     let index = text.strip_prefix("cuda:");
-    let known = ["auto", "cpu", "cuda"].contains(&text)
+    let known = ["auto", "cpu", "cuda", "wgpu"].contains(&text)
         || index.is_some_and(|i| (1..4).contains(&i.len()) && i.bytes().all(|b| b.is_ascii_digit()));
     if known {
         Ok(text.into())
     } else {
-        Err("allowed: auto, cpu, cuda, cuda:N".into())
+        Err("allowed: auto, cpu, cuda, cuda:N, wgpu".into())
     }
 }

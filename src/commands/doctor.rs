@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::common::{print, table};
 use crate::cli::Doctor;
 use crate::config::Settings;
-use crate::device::{cuda_status, host_memory};
+use crate::device::{self, DeviceChoice, Precision, cuda_status, host_memory};
 use crate::media::manifest::Build;
 use crate::media::video::{self, VideoFormat};
+use crate::nn::gpu_check::{self, Compared};
 use crate::registry::Registry;
 use crate::runner::admin;
 use crate::runner::loader::Loader;
@@ -61,6 +62,7 @@ pub fn run(args: &Doctor) -> Result<u8> {
         gpu(settings.as_ref()),
         configuration,
     ];
+    checks.extend(settings.as_ref().and_then(kernels));
     if let Some(settings) = &settings {
         checks.push(models(args.place.models.as_deref(), settings));
         checks.push(folder("cache", &settings.cache_dir));
@@ -93,10 +95,11 @@ pub fn run(args: &Doctor) -> Result<u8> {
 
 fn build() -> Check {
     let build = Build::this();
-    let backends = if cfg!(feature = "cuda") {
-        "cpu, cuda"
-    } else {
-        "cpu"
+    let backends = match (cfg!(feature = "cuda"), cfg!(feature = "wgpu")) {
+        (true, true) => "cpu, cuda, wgpu",
+        (true, false) => "cpu, cuda",
+        (false, true) => "cpu, wgpu",
+        (false, false) => "cpu",
     };
     Check {
         name: "build",
@@ -193,6 +196,63 @@ fn enhancement_cache(settings: &Settings) -> Check {
 
 fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// Every operation of the GPU that jobs would run on, beside the CPU's; nothing where that is the CPU.
+fn kernels(settings: &Settings) -> Option<Check> {
+    let choice: DeviceChoice = settings.device.parse().ok()?;
+    let opened = match device::open(choice, Some(&settings.cache_dir)) {
+        Ok(opened) => opened,
+        Err(e) => {
+            return (choice != DeviceChoice::Auto)
+                .then(|| computed(State::Problem, e.to_string(), Value::Null));
+        }
+    };
+    if device::is_cpu(&opened.device) {
+        let note = opened.note?;
+        return Some(computed(State::Absent, note, Value::Null));
+    }
+    let precision = Precision::default_for(&opened.device);
+    Some(match gpu_check::compare(&opened.device, precision.dtype()) {
+        Ok(found) => told(&found, precision),
+        Err(e) => computed(State::Problem, format!("a kernel failed: {e:#}"), Value::Null),
+    })
+}
+
+fn told(found: &[Compared], precision: Precision) -> Check {
+    let wrong: Vec<&str> = found.iter().filter(|c| !c.is_right()).map(|c| c.name).collect();
+    let worst = found.iter().map(|c| c.error).fold(0.0, f64::max);
+    let facts = found.iter().map(|c| (c.name.to_string(), json!(c.error)));
+    let facts = Value::Object(facts.collect());
+    let count = found.len();
+    match wrong.is_empty() {
+        true => computed(
+            State::Ok,
+            format!(
+                "{count} operations in {} agree with the CPU (at most {worst:.1e} off)",
+                precision.name()
+            ),
+            facts,
+        ),
+        false => computed(
+            State::Problem,
+            format!(
+                "{} of {count} operations are wrong: {}; use --device cpu, and report this",
+                wrong.len(),
+                wrong.join(", ")
+            ),
+            facts,
+        ),
+    }
+}
+
+fn computed(state: State, detail: String, facts: Value) -> Check {
+    Check {
+        name: "gpu kernels",
+        state,
+        detail,
+        facts,
+    }
 }
 
 /// GPUs of this build, and the driver whether or not this build can use it.

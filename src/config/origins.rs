@@ -110,7 +110,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "device",
         variables: &["OURVIDZ_DEVICE"],
-        about: "Where it computes: auto, cpu, cuda or cuda:N",
+        about: "Where it computes: auto, cpu, cuda, cuda:N or wgpu",
         sample: "\"auto\"",
         value: |s| json!(s.device),
     },

@@ -29,10 +29,14 @@ pub(super) fn on_or_off(value: &str) -> Result<bool> {
 
 pub(super) fn device_name(value: &str) -> Result<String> {
     let index = value.strip_prefix("cuda:");
-    let known = ["auto", "cpu", "cuda"].contains(&value)
+    let known = ["auto", "cpu", "cuda", "wgpu"].contains(&value)
         || index.is_some_and(|i| !i.is_empty() && i.len() < 4 && i.bytes().all(|b| b.is_ascii_digit()));
     if !known {
-        return Err(not_among("device", value, &["auto", "cpu", "cuda", "cuda:1"]));
+        return Err(not_among(
+            "device",
+            value,
+            &["auto", "cpu", "cuda", "cuda:1", "wgpu"],
+        ));
     }
     Ok(value.into())
 }

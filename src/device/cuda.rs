@@ -4,14 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use burn::BurnConfig;
 use burn::tensor::Device;
-use cubecl::config::autotune::AutotuneLevel;
-use cubecl::config::cache::CacheConfig;
-use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cudarc::driver::CudaContext;
 
 use super::found::{CudaStatus, Memory};
+use super::kernels;
 use crate::error::{Error, ErrorKind};
 
 /// Devices in use, each with the context that all work on it shares.
@@ -38,7 +35,8 @@ pub fn open(index: usize, cache_dir: Option<&Path>) -> Result<Device> {
         unavailable(index, &format!("the driver cannot open it: {e:?}"))
             .hint("see `nvidia-smi`, or use --device cpu")
     })?;
-    configure(&context, status.driver, cache_dir);
+    let card = context.name().unwrap_or_default();
+    kernels::configure(&kernels_name(&card, status.driver), cache_dir);
     let device = Device::cuda(index);
     if let Ok(mut opened) = OPENED.lock()
         && !opened.iter().any(|(known, ..)| *known == index)
@@ -50,25 +48,6 @@ pub fn open(index: usize, cache_dir: Option<&Path>) -> Result<Device> {
 
 fn unavailable(index: usize, reason: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("device `cuda:{index}`: {reason}"))
-}
-
-/// Settings of the libraries below, from here alone: left to themselves they read files named
-/// cubecl.toml and burn.toml in whatever folder the program runs, and environment variables.
-fn configure(context: &CudaContext, driver: Option<[u32; 2]>, cache_dir: Option<&Path>) {
-    BurnConfig::try_set(BurnConfig::default());
-    let mut config = CubeClRuntimeConfig::default();
-    // Candidates are tried until one is near enough to the card's peak; the rest is never compiled.
-    config.autotune.level = AutotuneLevel::Minimal;
-    if let Some(folder) = cache_dir {
-        config.compilation.cache = true;
-        config.environment.name = kernels_name(&context.name().unwrap_or_default(), driver);
-        config.environment.path = CacheConfig::Directory(folder.join("kernels"));
-    } else {
-        config.autotune.disable_cache = true;
-        config.throughput.disable_cache = true;
-    }
-    // The first device decides for the process.
-    CubeClRuntimeConfig::try_set(config);
 }
 
 /// The file that keeps kernels and tuning results: another card or driver has another one. What
@@ -90,6 +69,12 @@ fn opened(device: &Device) -> Option<(usize, Arc<CudaContext>)> {
     let opened = OPENED.lock().ok()?;
     let found = opened.iter().find(|(_, known, _)| known == device)?;
     Some((found.0, found.2.clone()))
+}
+
+/// Volta and later.
+pub fn has_tensor_cores(device: &Device) -> bool {
+    let capability = opened(device).and_then(|(_, context)| context.compute_capability().ok());
+    capability.is_some_and(|(major, _)| major >= 7)
 }
 
 /// Asks the driver.

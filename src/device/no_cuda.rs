@@ -16,6 +16,10 @@ pub fn name(_device: &Device) -> String {
     "cpu".into()
 }
 
+pub fn has_tensor_cores(_device: &Device) -> bool {
+    false
+}
+
 pub fn memory(_device: &Device) -> Option<Memory> {
     None
 }

@@ -41,6 +41,9 @@ pub struct Manifest {
     /// Where it was computed, such as `cpu` or `cuda:0`.
     pub device: String,
     pub dtype: String,
+    /// How a GPU computed attention: `flash`, `slices-f32`, or both for different layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<String>,
     pub outputs: Vec<Output>,
     /// The pictures that it followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +120,7 @@ pub struct Made<'a> {
     pub prompt_tokens: &'a [Vec<usize>],
     pub device: &'a str,
     pub dtype: &'a str,
+    pub attention: Vec<&'static str>,
     pub outputs: Vec<Output>,
     pub references: Vec<ReferenceRecord>,
     pub weights: Vec<ReferenceRecord>,
@@ -129,6 +133,7 @@ impl Build {
         let features = [
             ("cuda", cfg!(feature = "cuda")),
             ("video", cfg!(feature = "video")),
+            ("wgpu", cfg!(feature = "wgpu")),
         ];
         Self {
             program: "ourvidz".into(),
@@ -162,6 +167,7 @@ impl Manifest {
             build: Build::this(),
             device: made.device.into(),
             dtype: made.dtype.into(),
+            attention: made.attention.into_iter().map(String::from).collect(),
             outputs: made.outputs,
             references: made.references,
             weights: made.weights,
@@ -319,6 +325,7 @@ mod tests {
             prompt_tokens: &[vec![3]],
             device: "cpu",
             dtype: "f32",
+            attention: Vec::new(),
             outputs,
             references: vec![],
             weights: vec![],

@@ -102,6 +102,10 @@ pub struct CausalConv3d {
 }
 
 impl CausalConv3d {
+    pub(super) fn of(weight: Tensor<5>, bias: Tensor<1>, kernel: [usize; 3]) -> Self {
+        Self { weight, bias, kernel }
+    }
+
     /// Reads a convolution of stride 1 that keeps the size; `kernel` is frames, height, width.
     pub fn load(vars: &Vars, input: usize, output: usize, kernel: [usize; 3]) -> Self {
         let [frames, height, width] = kernel;

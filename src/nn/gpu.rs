@@ -126,13 +126,12 @@ pub trait GpuOps: Backend {
         padding: Vec<usize>,
     ) -> FloatTensor<Self>;
 
-    #[fusion(dtype = *out, shape = q)]
+    #[fusion(dtype = q, shape = q)]
     fn gpu_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         is_causal: bool,
-        out: DType,
     ) -> FloatTensor<Self>;
 
     #[fusion(dtype = x, shape = x)]
@@ -294,11 +293,10 @@ pub fn flash_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, is_causal: bool
     // The kernel takes f16 alone.
     let dtype = q.dtype();
     let [q, k, v] = [q, k, v].map(|t| t.cast(DType::F16).into_dispatch());
-    Tensor::from_dispatch(Dispatch::gpu_attention(q, k, v, is_causal, dtype))
+    Tensor::from_dispatch(Dispatch::gpu_attention(q, k, v, is_causal)).cast(dtype)
 }
 
 mod cube {
-    use burn::tensor::DType;
     use burn_cubecl::CubeBackend;
     use burn_cubecl::tensor::CubeTensor;
 
@@ -354,14 +352,8 @@ mod cube {
             super::convolution::convolution(x, weight, bias, &stride, &padding)
         }
 
-        fn gpu_attention(
-            q: CubeTensor,
-            k: CubeTensor,
-            v: CubeTensor,
-            is_causal: bool,
-            out: DType,
-        ) -> CubeTensor {
-            super::attention::attention(q, k, v, is_causal, out)
+        fn gpu_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, is_causal: bool) -> CubeTensor {
+            super::attention::attention(q, k, v, is_causal)
         }
 
         fn gpu_softmax(x: CubeTensor) -> CubeTensor {

@@ -9,6 +9,7 @@ pub mod gpu;
 #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
 #[path = "no_gpu.rs"]
 pub mod gpu;
+pub mod gpu_check;
 pub mod linear;
 pub mod noise;
 pub mod norm;

@@ -14,6 +14,10 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    pub(super) fn of(weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Self {
+        Self { weight, bias, eps }
+    }
+
     pub fn load(vars: &Vars, channels: usize, eps: f64) -> Self {
         Self {
             weight: vars.get("weight", [channels]),
@@ -53,6 +57,15 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
+    pub(super) fn of(weight: Tensor<1>, bias: Tensor<1>, groups: usize, eps: f64) -> Self {
+        Self {
+            weight,
+            bias,
+            groups,
+            eps,
+        }
+    }
+
     pub fn load(vars: &Vars, groups: usize, channels: usize, eps: f64) -> Self {
         Self {
             weight: vars.get("weight", [channels]),

@@ -13,6 +13,10 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
+    pub(super) fn of(weight: Tensor<1>, eps: f64) -> Self {
+        Self { weight, eps }
+    }
+
     pub fn load(vars: &Vars, channels: usize, eps: f64) -> Self {
         Self {
             weight: vars.get("weight", [channels]),
@@ -63,7 +67,7 @@ impl ChannelRmsNorm {
         Self::of(vars.get("gamma", [channels, 1, 1]), channels)
     }
 
-    fn of<const D: usize>(gamma: Tensor<D>, channels: usize) -> Self {
+    pub(super) fn of<const D: usize>(gamma: Tensor<D>, channels: usize) -> Self {
         Self {
             gamma: gamma.flatten(0, D - 1),
             channels,

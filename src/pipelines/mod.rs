@@ -17,6 +17,7 @@ mod timings;
 pub mod video;
 pub mod wan;
 
+pub use crate::nn::attention::kernels_used as attention_used;
 pub use image::{ImageOutput, ImagePipeline, ImageRequest};
 pub use load::{LoadOptions, Residency};
 pub use loras::Lora;

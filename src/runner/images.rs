@@ -13,7 +13,7 @@ use crate::media::frames::Frame;
 use crate::media::manifest::{Made, Manifest, ModelRecord, Output, ReferenceRecord, frames_sha256};
 use crate::media::png;
 use crate::pipelines::image::VaeTiling;
-use crate::pipelines::{Event, ImageOutput, ImageRequest};
+use crate::pipelines::{self, Event, ImageOutput, ImageRequest};
 use crate::registry::Source;
 
 /// What an autoencoder that ran out of memory tries next.
@@ -119,6 +119,7 @@ fn manifest(job: &Job, loaded: &Loaded, output: &ImageOutput, (references, weigh
         prompt_tokens: &output.prompt_tokens,
         device: &loaded.device,
         dtype: &loaded.dtype,
+        attention: pipelines::attention_used(),
         outputs: outputs
             .map(|(index, (frame, &seed))| Output::of(index, seed, std::slice::from_ref(frame)))
             .collect(),

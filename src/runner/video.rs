@@ -18,7 +18,7 @@ use crate::media::manifest::{Made, Manifest, Output, ReferenceRecord, frames_sha
 use crate::media::png::Texts;
 use crate::media::read::Probe;
 use crate::media::video::{Fps, VideoFormat, VideoSettings};
-use crate::pipelines::{Event, References, VideoOutput, VideoRequest};
+use crate::pipelines::{self, Event, References, VideoOutput, VideoRequest};
 
 /// What came out for all seeds of a job.
 struct Rendered {
@@ -165,6 +165,7 @@ fn manifest(
         prompt_tokens: &[vec![facts.prompt_tokens]],
         device: &loaded.device,
         dtype: &loaded.dtype,
+        attention: pipelines::attention_used(),
         outputs: outputs
             .map(|(index, (clip, &seed))| Output::of(index, seed, clip))
             .collect(),

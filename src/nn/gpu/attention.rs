@@ -17,6 +17,7 @@ use cubek::attention::forward::routines::DeviceSettings;
 use cubek::std::cube_count::CubeCountStrategy;
 
 use super::layout::empty_like;
+use crate::device;
 
 /// Rows of the kernel's smallest step through the queries.
 pub const TILE: usize = 64;
@@ -27,7 +28,8 @@ const WIDEST: usize = 160;
 /// than bf16, whole tiles of 16 channels.
 pub fn fits(q: &Tensor<4>, v: &Tensor<4>) -> bool {
     let (head_dim, values) = (q.dims()[3], v.dims()[3]);
-    matches!(q.dtype(), DType::F16 | DType::BF16)
+    device::has_tensor_cores(&q.device())
+        && matches!(q.dtype(), DType::F16 | DType::BF16)
         && head_dim.is_multiple_of(16)
         && head_dim <= WIDEST
         && values == head_dim
@@ -38,9 +40,9 @@ pub fn fits(q: &Tensor<4>, v: &Tensor<4>) -> bool {
 ///
 /// # Panics
 /// For shapes that [`fits`] refuses, and queries that are no multiple of [`TILE`].
-pub fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, is_causal: bool, result: DType) -> CubeTensor {
+pub fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, is_causal: bool) -> CubeTensor {
     let [batch, heads, queries, head_dim] = q.shape().dims();
-    let out = empty_like(&q, Shape::new([batch, queries, heads, head_dim]), result);
+    let out = empty_like(&q, Shape::new([batch, queries, heads, head_dim]), q.dtype);
     let out = permute(out, &[0, 2, 1, 3]);
     let element = dtype_to_storage_type(q.dtype);
     let types = AttentionGlobalTypes {
@@ -48,7 +50,7 @@ pub fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, is_causal: bool, r
         key: element,
         value: element,
         mask: dtype_to_storage_type(DType::U8),
-        out: dtype_to_storage_type(result),
+        out: element,
     };
     let options = AttentionOptions {
         causal: is_causal,

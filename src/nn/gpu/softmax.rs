@@ -44,13 +44,13 @@ fn softmax_kernel<N: Size>(
     let mut shared = Shared::new_slice(width);
     let start = row * stride;
     let unit = UNIT_POS as usize;
-    let mut most = Vector::<f32, N>::new(f32::NEG_INFINITY);
+    let mut most = Vector::<f32, N>::new(f32::MIN);
     let mut at = unit;
     while at < length {
         most = max(most, x[start + at]);
         at += width;
     }
-    let mut highest = f32::NEG_INFINITY.runtime();
+    let mut highest = f32::MIN.runtime();
     #[unroll]
     for lane in 0..most.vector_size() {
         highest = max(highest, most.extract(lane));

@@ -113,7 +113,11 @@ impl Sampler {
     /// # Errors
     /// `BadOutput` when the scores hold a NaN or no finite number.
     pub fn next(&mut self, mut logits: Vec<f32>) -> Result<u32> {
-        if logits.iter().any(|l| l.is_nan()) || !logits.iter().any(|l| l.is_finite()) {
+        // One pass without an early end, which the compiler does many at a time.
+        let (has_nan, has_number) = logits.iter().fold((false, false), |(nan, number), l| {
+            (nan | l.is_nan(), number | l.is_finite())
+        });
+        if has_nan || !has_number {
             fail!(
                 BadOutput, "the language model computed scores that are not numbers";
                 "its weights may be damaged (`ourvidz models verify`), or the dtype too narrow: try bf16 or f32"
@@ -165,14 +169,18 @@ pub fn distribution(mut logits: Vec<f32>, seen: &[bool], sampling: &Sampling) ->
         *logit /= sampling.temperature;
     }
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut weights: Vec<(u32, f32)> = (0..).zip(logits.iter().map(|l| (l - highest).exp())).collect();
-    if sampling.top_k > 0 && sampling.top_k < weights.len() {
-        keep_best(&mut weights, &logits, sampling.top_k);
-    }
+    let lowest = match sampling.top_k {
+        0 => f32::NEG_INFINITY,
+        count => kth_largest(&logits, count),
+    };
+    // Ties with the last one stay, as in transformers.
+    let kept = (0..).zip(&logits).filter(|(_, logit)| **logit >= lowest);
+    let weights: Vec<(u32, f32)> = kept.map(|(id, logit)| (id, (logit - highest).exp())).collect();
     let total: f32 = weights.iter().map(|(_, w)| w).sum();
     let kept = if sampling.top_p < 1.0 {
         nucleus(weights, &logits, sampling.top_p * total)
     } else {
+        let mut weights = weights;
         sort_best_first(&mut weights, &logits);
         weights
     };
@@ -192,11 +200,28 @@ fn sort_best_first(weights: &mut [(u32, f32)], logits: &[f32]) {
     weights.sort_unstable_by(by_score(logits));
 }
 
-/// Drops what scores below the `count`-th; ties with it stay, as in transformers.
-fn keep_best(weights: &mut Vec<(u32, f32)>, logits: &[f32], count: usize) {
-    let (_, last, _) = weights.select_nth_unstable_by(count - 1, by_score(logits));
-    let threshold = logits[last.0 as usize];
-    weights.retain(|(id, _)| logits[*id as usize] >= threshold);
+/// The `count`-th largest score, or the least where there are fewer; for few in one pass, since nearly
+/// every score is below those kept so far.
+fn kth_largest(logits: &[f32], count: usize) -> f32 {
+    const FEW: usize = 256;
+    if count > FEW {
+        let mut all = logits.to_vec();
+        let last = count.min(all.len()) - 1;
+        return *all.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1;
+    }
+    // Largest first.
+    let mut best: Vec<f32> = Vec::with_capacity(count.min(logits.len()) + 1);
+    let mut least = f32::NEG_INFINITY;
+    for &logit in logits {
+        if best.len() == count && logit <= least {
+            continue;
+        }
+        let place = best.partition_point(|b| *b >= logit);
+        best.insert(place, logit);
+        best.truncate(count);
+        least = best[best.len() - 1];
+    }
+    least
 }
 
 /// The shortest list of best tokens that reaches `share`. Only the best few are sorted at first:
@@ -297,6 +322,24 @@ mod tests {
         (sampling.temperature, sampling.top_p) = (1.0, 0.5);
         let kept = distribution(flat, &[false; 2000], &sampling);
         assert!((998..=1002).contains(&kept.len()), "{}", kept.len());
+    }
+
+    #[test]
+    fn the_kth_largest_is_that_of_a_sorted_list_and_ties_stay() {
+        let logits: Vec<f32> = (0..5000).map(|i| ((i * 7919) % 1009) as f32).collect();
+        let mut sorted = logits.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        for count in [1, 2, 20, 1009, 4999, 5000, 6000] {
+            assert_eq!(
+                kth_largest(&logits, count),
+                sorted[count.min(5000) - 1],
+                "{count}"
+            );
+        }
+        let mut sampling = Sampling::GREEDY;
+        (sampling.temperature, sampling.top_k) = (1.0, 2);
+        let kept = distribution(vec![1.0, 3.0, 2.0, 2.0, 0.0], &[false; 5], &sampling);
+        assert_eq!(kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

@@ -18,12 +18,6 @@ const GREY: f32 = 128.0 / 255.0 * 2.0 - 1.0;
 pub fn control_latents(vae: &WanVae, request: &VideoRequest, device: &Device) -> Tensor<5> {
     let references = &request.references;
     let given = given_frames(references, request.num_frames);
-    // Without a given frame diffusers makes the control video from nothing, not from grey.
-    let fill = if given.iter().any(Option::is_some) {
-        GREY
-    } else {
-        0.0
-    };
     let (height, width) = (request.height_px, request.width_px);
     let plain = |value: f32| Tensor::<5>::full([1, 3, 1, height, width], value, device);
     let encode = |frames: Vec<Tensor<5>>| vae.scale(vae.encode(Tensor::cat(frames, 2)));
@@ -34,12 +28,17 @@ pub fn control_latents(vae: &WanVae, request: &VideoRequest, device: &Device) ->
             .map(|frame| frame.map_or_else(|| plain(0.0), |f| to_tensor(f, device)))
             .collect(),
     );
-    let reactive = encode(
-        given
-            .iter()
-            .map(|frame| plain(if frame.is_some() { 0.0 } else { fill }))
-            .collect(),
-    );
+    let reactive = match given.iter().any(Option::is_some) {
+        true => encode(
+            given
+                .iter()
+                .map(|frame| plain(if frame.is_some() { 0.0 } else { GREY }))
+                .collect(),
+        ),
+        // Without a given frame diffusers makes the control video from nothing, not from grey: the
+        // same frames as the inactive ones.
+        false => inactive.clone(),
+    };
     let made: Vec<bool> = given.iter().map(Option::is_none).collect();
     let mask = mask_latents(vae, &made, inactive.dims(), device);
     let control = Tensor::cat(vec![inactive, reactive, mask], 1);
