@@ -293,7 +293,8 @@ pub fn flash_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, is_causal: bool
     // The kernel takes f16 alone.
     let dtype = q.dtype();
     let [q, k, v] = [q, k, v].map(|t| t.cast(DType::F16).into_dispatch());
-    Tensor::from_dispatch(Dispatch::gpu_attention(q, k, v, is_causal)).cast(dtype)
+    let y: Tensor<4> = Tensor::from_dispatch(Dispatch::gpu_attention(q, k, v, is_causal));
+    y.cast(dtype)
 }
 
 mod cube {
