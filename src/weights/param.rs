@@ -12,12 +12,15 @@ use burn::tensor::{DType, Tensor};
 
 use super::stored::Stored;
 
+/// The same numbers in another order in memory.
+type Layout<const D: usize> = fn(Tensor<D>) -> Tensor<D>;
+
 /// A weight of a layer. Clones share it: what is put into one is seen by all.
 #[derive(Debug, Clone)]
 pub struct Param<const D: usize> {
     value: Arc<RwLock<Tensor<D>>>,
     /// How the layer wants it to lie in memory.
-    layout: Arc<OnceLock<fn(Tensor<D>) -> Tensor<D>>>,
+    layout: Arc<OnceLock<Layout<D>>>,
 }
 
 impl<const D: usize> Param<D> {
@@ -40,7 +43,7 @@ impl<const D: usize> Param<D> {
     }
 
     /// The same weight, laid out in memory by `layout` now and whenever it is changed.
-    pub fn laid_out(self, layout: fn(Tensor<D>) -> Tensor<D>) -> Self {
+    pub fn laid_out(self, layout: Layout<D>) -> Self {
         // A layer says so once, when it is built.
         if self.layout.set(layout).is_ok() {
             self.put(self.value());
