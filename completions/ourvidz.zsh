@@ -101,7 +101,7 @@ _arguments "${_arguments_options[@]}" : \
 '--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
 '--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--zero-snr[For models that were trained on pure noise as well]' \
 '--no-auto-negative[Give the model only the negative prompt of the job]' \
 '--truncate-prompt[Cut prompts at 77 tokens, as diffusers does]' \
@@ -145,7 +145,7 @@ _arguments "${_arguments_options[@]}" : \
 '--model=[The language model\: a name from models.toml or a folder \[default\: the route \`enhance\`\]]:NAME|PATH:_default' \
 '--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--raw[Print the model'\''s answer as it is]' \
 '--no-cache[Neither look into the cache nor fill it]' \
 '--clear-cache[Remove every kept answer first; without a prompt, do nothing else]' \
@@ -174,7 +174,7 @@ _arguments "${_arguments_options[@]}" : \
 '--model=[The language model\: a name from models.toml or a folder \[default\: the route \`chat_conversation\`\]]:NAME|PATH:_default' \
 '--dtype=[Number format of the weights \[default\: the device'\''s\]]:DTYPE:(f32 f16 bf16)' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -199,7 +199,7 @@ _arguments "${_arguments_options[@]}" : \
 '--callback-format=[Shape of callbacks \[default\: standard\]]:FORMAT:(standard workspace)' \
 '--metrics=[Write numbers for Prometheus to this file]:FILE:_files' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto; several with commas, one worker each \[default\: auto\]]:DEVICES:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto; several with commas, one worker each \[default\: auto\]]:DEVICES:_default' \
 '--watch[Wait for more when the queue is empty]' \
 '--retry-timeouts[Try a job again that ran over its time]' \
 '--allow-local-references[Let jobs name files of this machine as references]' \
@@ -235,7 +235,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--queue=[A folder (made if needed), or redis\://… or rediss\://…]:QUEUE:_default' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--force[Use a Redis that may evict keys]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -352,7 +352,7 @@ esac
 (worker)
 _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--name=[]:NAME:_default' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -381,7 +381,7 @@ _arguments "${_arguments_options[@]}" : \
             (list)
 _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -409,7 +409,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--config-from=[Take the configuration of a single checkpoint file from this folder]:FOLDER:_files' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -472,7 +472,7 @@ esac
 (doctor)
 _arguments "${_arguments_options[@]}" : \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '--json[Print JSON]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \
 '*-v[Say more, such as which files were read; twice in queue-drain\: everything, prompts included]' \
@@ -495,7 +495,7 @@ _arguments "${_arguments_options[@]}" : \
 '--compare=[Compare with an earlier report]:FILE:_files' \
 '--threshold=[How much slower than --compare is a failure]:PERCENT:_default' \
 '--models=[The models.toml to use \[default\: ./models.toml, then the configuration folder'\''s\]]:FILE:_files' \
-'--device=[cpu, cuda, cuda\:N or auto \[default\: auto\]]:DEVICE:_default' \
+'--device=[cpu, cuda, cuda\:N, wgpu or auto \[default\: auto\]]:DEVICE:_default' \
 '(--json)--markdown[Print a Markdown table]' \
 '--json[Print one JSON object a line on stdout]' \
 '(-v --verbose)--quiet[Say nothing but errors]' \

@@ -73,12 +73,15 @@ impl Counts {
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap();
         let mut counts = Self::default();
-        let mut stretches: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut stretches: BTreeMap<u64, Vec<BTreeMap<String, u64>>> = BTreeMap::new();
         for line in text.lines() {
             let (word, rest) = line.split_once(' ').unwrap();
             match word {
                 "refused" => counts.refused.push(rest.into()),
-                "stretch" => *stretches.entry(rest).or_default() += 1,
+                "stretch" => {
+                    let found = fields(rest);
+                    stretches.entry(found["launches"]).or_default().push(found);
+                }
                 "kind" | "kernel" => {}
                 _ => {
                     counts.totals.insert(word.into(), rest.parse().unwrap());

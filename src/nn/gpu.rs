@@ -8,8 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::{DType, Device, Shape, Tensor};
 
-mod attention;
 mod convolution;
+mod flash;
 mod gate;
 mod group_norm;
 mod layout;
@@ -283,7 +283,7 @@ pub fn channels_last<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::gpu_channels_last(x.into_dispatch()))
 }
 
-pub use attention::{TILE as ATTENTION_TILE, fits as takes_attention};
+pub use flash::{TILE as ATTENTION_TILE, fits as takes_attention};
 
 /// Attention without stored scores, for what [`takes_attention`] says and whole tiles of queries.
 ///
@@ -354,7 +354,7 @@ mod cube {
         }
 
         fn gpu_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, is_causal: bool) -> CubeTensor {
-            super::attention::attention(q, k, v, is_causal)
+            super::flash::attention(q, k, v, is_causal)
         }
 
         fn gpu_softmax(x: CubeTensor) -> CubeTensor {
