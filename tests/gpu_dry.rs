@@ -88,11 +88,9 @@ impl Counts {
                 }
             }
         }
-        let repeated = stretches.iter().filter(|(_, times)| **times > 1);
-        let largest = repeated
-            .map(|(text, _)| fields(text))
-            .max_by_key(|f| f["launches"]);
-        counts.step = largest.unwrap_or_default();
+        // Its last time, when everything is compiled and known.
+        let largest = stretches.into_values().rfind(|times| times.len() > 1);
+        counts.step = largest.and_then(|mut times| times.pop()).unwrap_or_default();
         counts
     }
 
