@@ -24,10 +24,12 @@ use crate::error::{Error, ErrorKind};
 mod ages;
 #[cfg(test)]
 mod corpora;
+mod decode;
 mod fold;
 mod lexicon;
 mod lists;
 mod minors;
+mod readings;
 #[cfg(test)]
 mod tests;
 mod text;

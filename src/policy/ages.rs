@@ -155,7 +155,7 @@ fn parts(text: &Text, undone: bool) -> Vec<Part> {
             let run: String = run.iter().collect();
             let digit = |s: &str| s.len() == 1 && s.as_bytes()[0].is_ascii_digit();
             match out.last_mut() {
-                Some(last) if digit(&run) && digit(&last.text) && token.gap != Gap::Border => {
+                Some(last) if digit(&run) && digit(&last.text) && !token.gap.is_border() => {
                     last.text.push_str(&run)
                 }
                 _ => {
@@ -274,16 +274,16 @@ impl Around<'_> {
 
     fn is_aged(&self, number: usize) -> bool {
         let aged = is_among(AGED, self.word(-1)) || (self.word(-1) == "of" && self.word(-2) == "age");
-        let open = self.word(1).is_empty() || is_among(NO_NOUN, self.word(1)) || self.gap(1) == Gap::Border;
+        let open = self.word(1).is_empty() || is_among(NO_NOUN, self.word(1)) || self.gap(1).is_border();
         aged || (is_among(MAYBE_AGED, self.word(-1)) && open && number >= 4)
     }
 
     /// `15 girl`, `girl 15`, `f15`; not `1girl`, `2 girls`, `one woman`.
     fn beside_person(&self, number: usize) -> bool {
         let counts = number < 2 || (self.is_glued(1) && self.word(1).len() > 1);
-        let before = is_among(PERSONS, self.word(1)) && self.gap(1) != Gap::Border && !counts;
+        let before = is_among(PERSONS, self.word(1)) && !self.gap(1).is_border() && !counts;
         let behind = is_among(PERSONS, self.word(-1))
-            && (self.gap(0) != Gap::Border || self.is_alone())
+            && (!self.gap(0).is_border() || self.is_alone())
             && number >= 4;
         before || behind
     }
@@ -295,7 +295,7 @@ impl Around<'_> {
     }
 
     fn is_alone(&self) -> bool {
-        self.gap(0) == Gap::Border && (self.at + 1 == self.parts.len() || self.gap(1) == Gap::Border)
+        self.gap(0).is_border() && (self.at + 1 == self.parts.len() || self.gap(1).is_border())
     }
 
     fn born_late(&self) -> bool {

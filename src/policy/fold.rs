@@ -1,24 +1,13 @@
 //! Undoing disguises letter by letter: compatibility forms, accents, invisible marks, look-alikes.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible, is_combining_mark};
 use unicode_security::confusable_detection::skeleton;
 
-/// HTML entities decoded, also where they were encoded twice.
-pub(super) fn without_entities(text: &str) -> String {
-    let mut text = text.to_string();
-    for _ in 0..3 {
-        if !text.contains('&') {
-            break;
-        }
-        let decoded = html_escape::decode_html_entities(&text).into_owned();
-        if decoded == text {
-            break;
-        }
-        text = decoded;
-    }
-    text
-}
+use super::decode::decoded;
 
 /// Lower case, compatibility forms and accents undone, nothing invisible; any script. One character
 /// may become several.
@@ -50,10 +39,10 @@ pub(super) fn composed(word: &str) -> String {
     word.nfc().collect()
 }
 
-/// A whole text without entities, folded; for entries of lists.
+/// A whole text, decoded and folded; for entries of lists.
 pub(super) fn folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in without_entities(text).chars() {
+    for c in decoded(text).chars() {
         fold_into(c, &mut out);
     }
     composed(&out)
@@ -84,41 +73,58 @@ pub(super) fn is_invisible(c: char) -> bool {
         || (c.is_control() && !c.is_whitespace())
 }
 
-/// The Latin letter that a folded letter of another script looks like.
-pub(super) fn look_alike(c: char) -> Option<char> {
-    if c.is_ascii() {
+/// Letters by what they look like, as `letters.txt` lists them; the second one where there are two.
+static LETTERS: LazyLock<HashMap<char, Alike>> = LazyLock::new(|| {
+    let mut found: HashMap<char, Alike> = HashMap::new();
+    for line in LETTERS_FILE.lines().filter(|line| !line.starts_with('#')) {
+        let mut chars = line.chars();
+        let Some(latin) = chars.next() else { continue };
+        for c in chars.filter(|c| !c.is_whitespace()) {
+            found
+                .entry(c)
+                .and_modify(|alike| alike.second = Some(latin))
+                .or_insert(Alike {
+                    first: latin,
+                    second: None,
+                });
+        }
+    }
+    found
+});
+
+const LETTERS_FILE: &str = include_str!("../../assets/policy/letters.txt");
+
+/// The Latin letter that another one looks like, and what else it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alike {
+    pub first: char,
+    pub second: Option<char>,
+}
+
+/// The Latin letter that `part`, folded from `original`, looks like.
+pub(super) fn look_alike(original: char, part: char) -> Option<Alike> {
+    if part.is_ascii() {
         return None;
     }
-    let by_eye = match c {
-        'ε' | 'ɇ' | 'ɛ' | 'є' | 'э' | 'з' | 'ᴇ' => 'e',
-        'η' | 'п' | 'ո' | 'ռ' | 'ղ' => 'n',
-        'н' | 'һ' | 'ʜ' | 'ћ' | 'ħ' => 'h',
-        'м' | 'ᴍ' => 'm',
-        'т' | 'τ' | 'ᴛ' | 'ţ' | 'ŧ' => 't',
-        'к' | 'κ' | 'ᴋ' | 'қ' | 'ꝁ' => 'k',
-        'в' | 'β' | 'ь' | 'ъ' | 'ʙ' | 'ß' => 'b',
-        'г' | 'ʀ' | 'я' => 'r',
-        'у' | 'γ' | 'ү' | 'ʏ' | 'ч' => 'y',
-        'υ' | 'ս' | 'ᴜ' | 'μ' | 'ц' => 'u',
-        'ω' | 'ш' | 'щ' | 'ѡ' | 'ᴡ' => 'w',
-        'χ' | 'х' | 'ж' => 'x',
-        'и' | 'ɴ' | 'ᴎ' => 'n',
-        'ι' | 'ɪ' | 'ı' | 'ɨ' => 'i',
-        'ł' | 'ʟ' | 'լ' => 'l',
-        'λ' | 'ʌ' | 'ᴀ' | 'д' | 'α' | 'ⱥ' => 'a',
-        'đ' | 'ᴅ' | 'ð' | 'δ' => 'd',
-        'ø' | 'θ' | 'ө' | 'ф' | 'ᴏ' | 'σ' => 'o',
-        'ѕ' | 'ꜱ' | 'ʂ' => 's',
-        'ƒ' | 'ғ' | 'ꜰ' => 'f',
-        'ɢ' | 'ɡ' => 'g',
-        'ᴄ' | 'ɕ' => 'c',
-        'ᴊ' => 'j',
-        'ᴘ' => 'p',
-        'ᴠ' | 'ν' => 'v',
-        'ᴢ' | 'ʐ' => 'z',
-        _ => return by_shape(c),
+    let listed = |c: char| LETTERS.get(&c).copied();
+    let upper = || {
+        let mut upper = part.to_uppercase();
+        (original == part).then(|| upper.next()).flatten()
     };
-    Some(by_eye)
+    listed(original)
+        .or_else(|| listed(part))
+        .or_else(|| upper().and_then(listed))
+        .or_else(|| {
+            by_shape(part).map(|first| Alike {
+                first,
+                second: (first == 'l').then_some('i'),
+            })
+        })
+}
+
+/// Whether a character that is no letter is used as one: `₦`.
+pub(super) fn is_used_as_letter(c: char) -> bool {
+    !c.is_ascii() && LETTERS.contains_key(&c)
 }
 
 /// The same by Unicode's table of confusable characters.
@@ -132,17 +138,6 @@ fn by_shape(c: char) -> Option<char> {
         (letter, None) if letter.is_ascii_alphanumeric() => Some(letter),
         _ => None,
     }
-}
-
-/// Whether a folded letter cannot be told from a Latin one.
-pub(super) fn is_exact(c: char) -> bool {
-    // Phonetic letters and small capitals are Latin ones.
-    if matches!(c, '\u{250}'..='\u{2af}' | '\u{1d00}'..='\u{1dbf}' | '\u{a720}'..='\u{a7ff}') {
-        return true;
-    }
-    let mut buffer = [0; 4];
-    let mut letters = skeleton(c.encode_utf8(&mut buffer));
-    matches!((letters.next(), letters.next()), (Some(letter), None) if letter.is_ascii_alphabetic())
 }
 
 /// What a letter that is written upside down is.
@@ -243,9 +238,22 @@ mod tests {
 
     #[test]
     fn letters_of_other_scripts_look_like_latin_ones() {
-        let seen: String = "сɑѕтӏе".chars().map(|c| look_alike(c).unwrap_or(c)).collect();
-        assert_eq!(seen, "castle");
-        assert_eq!(look_alike('猫'), None);
-        assert_eq!(look_alike('a'), None);
+        let alike = |c| look_alike(c, c).map(|a| a.first);
+        for dressed in ["сɑѕтӏе", "ᏟᎪᏚᎢᏞᎬ", "ꓚꓮꓢꓔꓡꓰ", "ⲥⲁѕⲧӏⲉ", "匚卂丂ㄒㄥ乇", "ȼⱥꞩŧłɇ", "₵₳$₮₤€"] {
+            let seen: String = dressed
+                .chars()
+                .map(|c| alike(c).or(unleet(c, 'i')).unwrap_or(c))
+                .collect();
+            assert_eq!(seen, "castle", "{dressed}");
+        }
+        assert_eq!(alike('猫'), None);
+        assert_eq!(alike('a'), None);
+        assert_eq!(
+            look_alike('λ', 'λ'),
+            Some(Alike {
+                first: 'a',
+                second: Some('l')
+            })
+        );
     }
 }

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::fold::folded;
-use super::text::{Gap, Hidden, Text};
+use super::readings::changed;
+use super::text::{Gap, Hidden, Text, Token};
 use super::words::{SEED, WordSet, extend, hash, inflections};
 
 /// A list as it is written in a data file; any part may be missing.
@@ -97,6 +98,7 @@ impl Lexicon {
         let mut hits = Vec::new();
         for (at, token) in text.tokens.iter().enumerate() {
             let found = token.readings.iter().find_map(|word| self.in_word(word, filler));
+            let found = found.or_else(|| self.changed(token, filler));
             hits.extend(found.map(|term| Hit { term, at }));
         }
         for Hidden { word, at, spelled } in &text.hidden {
@@ -165,6 +167,20 @@ impl Lexicon {
             return self.written_together(word.as_bytes(), filler);
         }
         self.piece(word)
+    }
+
+    /// Words that nobody would write so, when they are an entry with a letter or two changed.
+    fn changed(&self, token: &Token, filler: &Filler<'_>) -> Option<u64> {
+        if !is_strange(token.plain(), filler) {
+            return None;
+        }
+        let words = [token.plain(), token.undone()];
+        let words = &words[..if words[0] == words[1] { 1 } else { 2 }];
+        words
+            .iter()
+            .flat_map(|word| changed(word))
+            .map(|word| hash(&word))
+            .find(|term| self.words.has(*term))
     }
 
     fn stem(&self, word: &str) -> Option<u64> {
@@ -259,23 +275,103 @@ impl Lexicon {
 
     /// Words with a space or mark within: pieces that are no words by themselves, together an entry.
     fn split_hits(&self, text: &Text, filler: &Filler<'_>, hits: &mut Vec<Hit>) {
-        let tokens = &text.tokens;
-        let strange: Vec<bool> = tokens.iter().map(|t| is_strange(t.undone(), filler)).collect();
-        for at in 0..tokens.len() {
-            let mut so_far = SEED;
-            let (mut length, mut any_strange) = (0, false);
-            for (offset, token) in tokens[at..].iter().take(5).enumerate() {
-                let piece = token.undone();
-                length += piece.len();
-                if length > LONGEST_WORD || (offset > 0 && token.gap == Gap::Border) {
-                    break;
-                }
-                so_far = extend(so_far, piece.as_bytes());
-                any_strange |= strange[at + offset];
-                if offset > 0 && any_strange && length >= SHORTEST_JOINED && self.words.has(so_far) {
-                    hits.push(Hit { term: so_far, at });
+        let strange: Vec<bool> = text
+            .tokens
+            .iter()
+            .map(|t| is_strange(t.undone(), filler))
+            .collect();
+        for at in 0..text.tokens.len() {
+            let row = Row {
+                tokens: &text.tokens[at..],
+                strange: &strange[at..],
+            };
+            for piece in row.tokens[0].pieces() {
+                let pieces = Pieces::first(piece, row.strange[0]);
+                self.split_from(&row, 1, pieces, &mut |term| hits.push(Hit { term, at }));
+            }
+        }
+    }
+
+    /// Looks for entries among the pieces so far and up to three more.
+    fn split_from(&self, row: &Row<'_>, next: usize, so_far: Pieces, found: &mut dyn FnMut(u64)) {
+        let Some(token) = row.tokens.get(next).filter(|t| next < 5 && t.gap != Gap::Border) else {
+            return;
+        };
+        let forms = if next == 1 { token.pieces() } else { vec![token.undone()] };
+        for piece in forms {
+            let pieces = so_far.with(token.gap, piece, row.strange[next]);
+            if pieces.length > LONGEST_WORD {
+                continue;
+            }
+            if pieces.may_be_one() && self.words.has(pieces.hash) {
+                found(pieces.hash);
+            }
+            self.split_from(row, next + 1, pieces, found);
+        }
+        // `c#stle`: the mark stands for a vowel.
+        if token.gap == Gap::Mark && so_far.all_strange && row.strange[next] {
+            for vowel in ["a", "e", "i", "o", "u"] {
+                let pieces = so_far.with(Gap::Mark, vowel, true).with(Gap::Mark, token.undone(), true);
+                if pieces.length > 4 && pieces.length <= LONGEST_WORD {
+                    if self.words.has(pieces.hash) {
+                        found(pieces.hash);
+                    }
+                    self.split_from(row, next + 1, pieces, found);
                 }
             }
+        }
+    }
+}
+
+/// Tokens in a row, and which of them are no words.
+struct Row<'a> {
+    tokens: &'a [Token],
+    strange: &'a [bool],
+}
+
+/// Pieces of what may be one word.
+#[derive(Clone, Copy)]
+struct Pieces {
+    hash: u64,
+    length: usize,
+    any_strange: bool,
+    all_strange: bool,
+    /// Only marks stand between them, and some piece is very short.
+    marked: bool,
+    short: bool,
+    far: bool,
+}
+
+impl Pieces {
+    fn first(piece: &str, strange: bool) -> Self {
+        Self {
+            hash: extend(SEED, piece.as_bytes()),
+            length: piece.len(),
+            any_strange: strange,
+            all_strange: strange,
+            marked: true,
+            short: piece.len() <= 2,
+            far: false,
+        }
+    }
+
+    fn with(self, gap: Gap, piece: &str, strange: bool) -> Self {
+        Self {
+            hash: extend(self.hash, piece.as_bytes()),
+            length: self.length + piece.len(),
+            any_strange: self.any_strange || strange,
+            all_strange: self.all_strange && strange,
+            marked: self.marked && matches!(gap, Gap::Mark | Gap::Marks),
+            short: self.short || piece.len() <= 2,
+            far: self.far || gap == Gap::Far,
+        }
+    }
+
+    fn may_be_one(self) -> bool {
+        let long = self.length >= SHORTEST_JOINED;
+        match self.far {
+            true => long && self.length > SHORTEST_JOINED && self.all_strange,
+            false => long && (self.any_strange || (self.marked && self.short)),
         }
     }
 }

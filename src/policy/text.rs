@@ -1,9 +1,9 @@
 //! A text as the words that a reader would see in it: folded once, with the other readings that its
 //! disguised words have.
 
-use super::fold::{
-    composed, fold_into, is_invisible, look_alike, turned, turned_plain, unleet, without_entities,
-};
+use super::decode::decoded;
+use super::fold::{Alike, composed, fold_into, is_invisible, is_used_as_letter, look_alike, unleet};
+use super::readings::{other_readings, spellings, without_leet};
 
 /// A text taken apart.
 pub(super) struct Text {
@@ -33,11 +33,15 @@ pub(super) struct Hidden {
 /// What parts two words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// A mark or two and no space: `under-age`, `nu.de`.
+    /// One mark and no space: `under-age`, `nu.de`.
     Mark,
+    /// Two of them.
+    Marks,
     /// Spaces, perhaps with a dash.
     Space,
-    /// The end of a sentence, clause or line.
+    /// Many marks, or the end of a line: what begins before it may still go on.
+    Far,
+    /// The end of a sentence or clause.
     Border,
 }
 
@@ -54,7 +58,7 @@ struct Run {
 impl Text {
     pub fn new(text: &str) -> Self {
         let mut reader = Reader::default();
-        for c in without_entities(text).chars() {
+        for c in decoded(text).chars() {
             reader.take(c);
         }
         reader.finish()
@@ -71,6 +75,20 @@ impl Token {
         self.readings.first().map_or("", String::as_str)
     }
 
+    /// What it may be as a piece of a word: as it is, and its first other readings.
+    pub fn pieces(&self) -> Vec<&str> {
+        const MOST: usize = 4;
+        let mut pieces = vec![self.undone(), self.plain()];
+        pieces.extend(self.readings.iter().skip(1).map(String::as_str));
+        let mut seen = Vec::with_capacity(MOST);
+        for piece in pieces {
+            if seen.len() < MOST && !seen.contains(&piece) {
+                seen.push(piece);
+            }
+        }
+        seen
+    }
+
     /// The reading with most undone.
     pub fn undone(&self) -> &str {
         self.readings.last().map_or("", String::as_str)
@@ -83,19 +101,18 @@ struct Reader {
     runs: Vec<Run>,
     symbols: String,
     plain: String,
-    latin: String,
-    /// Whether some letter looks like a Latin one, and whether all do exactly.
+    latin: Vec<Alike>,
     looks: Looks,
     gap: String,
     run: Run,
     run_gap: usize,
 }
 
+/// How many letters of a word are Latin, look like Latin ones, or do not.
 #[derive(Clone, Copy, Default)]
 struct Looks {
     latin: usize,
     alike: usize,
-    exactly: usize,
     other: usize,
 }
 
@@ -108,7 +125,8 @@ impl Reader {
         fold_into(c, &mut self.plain);
         let folded: String = self.plain.split_off(start);
         for part in folded.chars() {
-            if part.is_alphanumeric() || matches!(part, '\u{3099}' | '\u{309a}') || is_kept_mark(part) {
+            let kana_mark = matches!(part, '\u{3099}' | '\u{309a}');
+            if part.is_alphanumeric() || kana_mark || is_kept_mark(part) || is_used_as_letter(part) {
                 self.letter(c, part);
             } else {
                 self.mark(c, part);
@@ -122,19 +140,18 @@ impl Reader {
             self.run.gap_before = std::mem::take(&mut self.run_gap);
         }
         self.plain.push(part);
-        let shown = match look_alike(original).filter(|_| original.is_uppercase()) {
-            Some(letter) => Some(letter),
-            None => look_alike(part),
-        };
-        match shown {
+        let alike = look_alike(original, part);
+        match alike {
             _ if part.is_ascii() => self.looks.latin += usize::from(part.is_ascii_alphabetic()),
-            Some(_) if super::fold::is_exact(part) => self.looks.exactly += 1,
             Some(_) => self.looks.alike += 1,
             None => self.looks.other += 1,
         }
-        let letter = shown.unwrap_or(part);
-        self.latin.push(letter);
-        self.run.text.push(letter);
+        let seen = alike.unwrap_or(Alike {
+            first: part,
+            second: None,
+        });
+        self.run.text.push(seen.first);
+        self.latin.push(seen);
     }
 
     fn mark(&mut self, original: char, part: char) {
@@ -164,9 +181,10 @@ impl Reader {
         let looks = std::mem::take(&mut self.looks);
         let gap = Gap::of(&std::mem::take(&mut self.gap), self.tokens.is_empty());
         let mut readings = vec![plain];
-        let mixed = looks.latin > 0 && looks.alike + looks.exactly > 0;
-        if (mixed || (looks.exactly > 0 && looks.alike + looks.other == 0)) && latin != readings[0] {
-            readings.push(latin);
+        let mixed = looks.latin > 0 && looks.alike > 0;
+        if mixed || (looks.alike > 0 && looks.other == 0) {
+            // The likeliest last: it is what is undone most.
+            readings.extend(spellings(&latin).into_iter().rev());
         }
         self.tokens.push(Token { gap, readings });
         self.run.tokens += 1;
@@ -233,133 +251,23 @@ impl Gap {
     fn of(gap: &str, first: bool) -> Self {
         let marks = gap.chars().filter(|c| !c.is_whitespace()).count();
         let spaces = gap.chars().filter(|c| c.is_whitespace()).count();
+        let breaks = gap.chars().filter(|c| *c == '\n').count();
         let loose = |c: char| (c.is_whitespace() && c != '\n' && c != '\r') || "-_~*·•–—".contains(c);
         match (marks, spaces) {
             _ if first => Self::Border,
-            (1 | 2, 0) => Self::Mark,
+            (1, 0) => Self::Mark,
+            (2, 0) => Self::Marks,
             (0 | 1, 1..=4) if gap.chars().all(loose) => Self::Space,
+            (3..=12, 0) => Self::Far,
+            (0 | 1, 1..=3) if breaks == 1 && gap.chars().all(|c| c.is_whitespace() || c == '-') => Self::Far,
             _ => Self::Border,
         }
     }
-}
 
-/// What a row with digits or marks reads as, where most of it is letters.
-fn without_leet(run: &str) -> Vec<String> {
-    if run.len() > 64 || !run.chars().any(|c| c == '*' || unleet(c, 'i').is_some()) {
-        return Vec::new();
+    /// Whether a clause ends here.
+    pub fn is_border(self) -> bool {
+        matches!(self, Self::Far | Self::Border)
     }
-    let inner = run.trim_matches(|c: char| !c.is_alphanumeric());
-    let mut found = starred(inner);
-    for part in [run.trim_start_matches(['!', '|', '+', '*']), inner] {
-        let letters = part.chars().filter(|c| c.is_alphabetic()).count();
-        let others = part.chars().count() - letters;
-        // `s3x` and `n4k3d`, not `4 cm`, `b2` or `0x3f`.
-        let mostly = letters > others
-            || (letters == others && letters >= 3)
-            || (letters == others && letters == 2 && lower_marks(part));
-        if others == 0 || !mostly || letters + others < 3 || part.contains('*') {
-            continue;
-        }
-        for word in unleeted(part) {
-            if !found.contains(&word) {
-                found.push(word);
-            }
-        }
-    }
-    found
-}
-
-/// Every reading of the first digits and marks that stand for two letters, `i` and `l`.
-fn unleeted(part: &str) -> Vec<String> {
-    const BOTH: usize = 3;
-    let mut words = vec![String::new()];
-    let mut forked = 0;
-    for c in part.chars() {
-        let (first, second) = (unleet(c, 'i').unwrap_or(c), unleet(c, 'l').unwrap_or(c));
-        if first != second && forked < BOTH {
-            forked += 1;
-            words = words
-                .iter()
-                .flat_map(|w| [format!("{w}{first}"), format!("{w}{second}")])
-                .collect();
-        } else {
-            words.iter_mut().for_each(|w| w.push(first));
-        }
-    }
-    words
-}
-
-/// Two letters and two others are a disguise rather than a code where the others are vowels.
-fn lower_marks(part: &str) -> bool {
-    part.chars()
-        .filter(|c| !c.is_alphabetic())
-        .all(|c| unleet(c, 'i').is_some_and(|l| "aeio".contains(l)))
-}
-
-/// `c*stle`: one or two stars within a word stand for vowels.
-fn starred(word: &str) -> Vec<String> {
-    let stars = word.matches('*').count();
-    let letters = word.chars().filter(|c| c.is_alphabetic()).count();
-    if !(1..=2).contains(&stars)
-        || letters <= stars
-        || letters + stars != word.chars().count()
-        || letters + stars < 4
-    {
-        return Vec::new();
-    }
-    let mut words = vec![word.to_string()];
-    for _ in 0..stars {
-        words = words
-            .iter()
-            .flat_map(|w| ["a", "e", "i", "o", "u"].map(|vowel| w.replacen('*', vowel, 1)))
-            .collect();
-    }
-    words
-}
-
-/// A word with stretched letters shortened, and one that stands upside down.
-fn other_readings(word: &str) -> impl Iterator<Item = String> {
-    let chars: Vec<char> = word.chars().collect();
-    let mut found = Vec::new();
-    let runs: Vec<usize> = chars.chunk_by(|a, b| a == b).map(<[char]>::len).collect();
-    let longest = runs.iter().copied().max().unwrap_or(0);
-    let doubled = runs.len() >= 3 && runs.iter().all(|n| *n >= 2);
-    if longest >= 3 || doubled {
-        found.push(squeeze(&chars, 2, 2));
-        found.push(squeeze(&chars, 1, if doubled { 1 } else { 2 }));
-    }
-    if chars.iter().any(|c| turned(*c).is_some()) {
-        found.push(chars.iter().map(|c| turned(*c).unwrap_or(*c)).collect());
-        found.push(
-            chars
-                .iter()
-                .map(|c| turned(*c).unwrap_or(turned_plain(*c)))
-                .collect(),
-        );
-        found.push(
-            chars
-                .iter()
-                .rev()
-                .map(|c| turned(*c).unwrap_or(turned_plain(*c)))
-                .collect(),
-        );
-    }
-    found.into_iter()
-}
-
-/// Runs of three or more equal letters become `long` letters, pairs `pair` letters.
-fn squeeze(chars: &[char], long: usize, pair: usize) -> String {
-    chars
-        .chunk_by(|a, b| a == b)
-        .flat_map(|run| {
-            let length = match run.len() {
-                1 => 1,
-                2 => pair,
-                _ => long,
-            };
-            &run[..length.min(run.len())]
-        })
-        .collect()
 }
 
 /// Single letters in a row, written together.
@@ -391,8 +299,16 @@ fn spelled_runs(runs: &[Run], hidden: &mut Vec<Hidden>) {
     }
 }
 
+/// Also without an article before the letters: `a s p e l l`.
 fn push_spelled(word: String, at: usize, hidden: &mut Vec<Hidden>) {
-    if !hidden.iter().rev().take(4).any(|h| h.at == at && h.word == word) {
+    if let Some(rest) = word.strip_prefix(['a', 'i']).filter(|rest| rest.chars().count() >= 3) {
+        push_hidden(rest.to_string(), at, hidden);
+    }
+    push_hidden(word, at, hidden);
+}
+
+fn push_hidden(word: String, at: usize, hidden: &mut Vec<Hidden>) {
+    if !hidden.iter().rev().take(6).any(|h| h.at == at && h.word == word) {
         hidden.push(Hidden {
             word,
             at,
