@@ -282,9 +282,8 @@ impl Around<'_> {
     fn beside_person(&self, number: usize) -> bool {
         let counts = number < 2 || (self.is_glued(1) && self.word(1).len() > 1);
         let before = is_among(PERSONS, self.word(1)) && !self.gap(1).is_border() && !counts;
-        let behind = is_among(PERSONS, self.word(-1))
-            && (!self.gap(0).is_border() || self.is_alone())
-            && number >= 4;
+        let behind =
+            is_among(PERSONS, self.word(-1)) && (!self.gap(0).is_border() || self.is_alone()) && number >= 4;
         before || behind
     }
 

@@ -24,7 +24,10 @@ pub(super) fn decoded(text: &str) -> String {
         }
     }
     let mut more = String::new();
-    for seen in [tags(&text), overridden(&text), drawn(&text)].into_iter().flatten() {
+    for seen in [tags(&text), overridden(&text), drawn(&text)]
+        .into_iter()
+        .flatten()
+    {
         more.push('\n');
         more.push_str(&seen);
     }
@@ -117,7 +120,8 @@ fn without_escapes(text: &str) -> String {
 
 /// The letter of an escape and the length of what stands behind its backslash.
 fn escaped(escape: &str) -> Option<(char, usize)> {
-    let digits = |from: usize, count: usize| Some((letter(escape.get(from..from + count)?, 16)?, from + count));
+    let digits =
+        |from: usize, count: usize| Some((letter(escape.get(from..from + count)?, 16)?, from + count));
     if let Some(inner) = escape.strip_prefix("u{") {
         let length = inner.bytes().take(7).position(|b| b == b'}')?;
         return Some((letter(&inner[..length], 16)?, length + 3));
@@ -187,7 +191,10 @@ fn tag(here: &str) -> Option<usize> {
 /// `<18` is read as it is spoken.
 fn less(here: &str) -> (usize, &'static str) {
     let sign = here.chars().next().map_or(1, char::len_utf8);
-    match here[sign..].trim_start_matches(['=', ' ']).starts_with(|c: char| c.is_ascii_digit()) {
+    match here[sign..]
+        .trim_start_matches(['=', ' '])
+        .starts_with(|c: char| c.is_ascii_digit())
+    {
         true => (sign, " under "),
         false => (sign, "<"),
     }
@@ -302,7 +309,11 @@ mod tests {
             "12:30 (noon)",
             "a ratio of 16:9, \\u12",
         ] {
-            assert_eq!(decoded(text).replace('%', ""), text.replace("%25", "").replace('%', ""), "{text}");
+            assert_eq!(
+                decoded(text).replace('%', ""),
+                text.replace("%25", "").replace('%', ""),
+                "{text}"
+            );
         }
     }
 
@@ -319,7 +330,10 @@ mod tests {
     #[test]
     fn what_another_look_shows_stands_behind_the_text() {
         assert_eq!(decoded("\u{202e}eltsac").lines().last(), Some("castle"));
-        assert_eq!(decoded("x\u{e0063}\u{e0061}\u{e0074}").lines().last(), Some("cat"));
+        assert_eq!(
+            decoded("x\u{e0063}\u{e0061}\u{e0074}").lines().last(),
+            Some("cat")
+        );
         assert_eq!(decoded("/\\()u|\\|tain").lines().last(), Some("aountain"));
         assert_eq!(decoded("|<ing").lines().last(), Some("king"));
     }

@@ -122,6 +122,14 @@ pub(super) fn look_alike(original: char, part: char) -> Option<Alike> {
         })
 }
 
+/// Whether a letter is one of a script that people write in: a word of such letters is a word of its
+/// own until the text around it is Latin, unless no eye tells it from a Latin one.
+pub(super) fn is_of_living_script(c: char) -> bool {
+    let living = matches!(c, '\u{370}'..='\u{3ff}' | '\u{400}'..='\u{52f}' | '\u{531}'..='\u{58f}' | '\u{590}'..='\u{6ff}'
+        | '\u{900}'..='\u{e7f}' | '\u{10a0}'..='\u{10ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}');
+    living && by_shape(c).is_none()
+}
+
 /// Whether a character that is no letter is used as one: `₦`.
 pub(super) fn is_used_as_letter(c: char) -> bool {
     !c.is_ascii() && LETTERS.contains_key(&c)
@@ -238,16 +246,22 @@ mod tests {
 
     #[test]
     fn letters_of_other_scripts_look_like_latin_ones() {
-        let alike = |c| look_alike(c, c).map(|a| a.first);
-        for dressed in ["сɑѕтӏе", "ᏟᎪᏚᎢᏞᎬ", "ꓚꓮꓢꓔꓡꓰ", "ⲥⲁѕⲧӏⲉ", "匚卂丂ㄒㄥ乇", "ȼⱥꞩŧłɇ", "₵₳$₮₤€"] {
-            let seen: String = dressed
-                .chars()
-                .map(|c| alike(c).or(unleet(c, 'i')).unwrap_or(c))
-                .collect();
-            assert_eq!(seen, "castle", "{dressed}");
+        for dressed in [
+            "сɑѕтӏе",
+            "ᏟᎪᏚᎢᏞᎬ",
+            "ꓚꓮꓢꓔꓡꓰ",
+            "ⲥⲁѕⲧӏⲉ",
+            "匚卂丂ㄒㄥ乇",
+            "ȼⱥꞩŧłɇ",
+            "₵₳$₮₤€",
+        ] {
+            for (c, meant) in dressed.chars().zip("castle".chars()) {
+                let seen = look_alike(c, c).map_or([unleet(c, 'l'), None], |a| [Some(a.first), a.second]);
+                assert!(seen.contains(&Some(meant)), "{c} in {dressed}: {seen:?}");
+            }
         }
-        assert_eq!(alike('猫'), None);
-        assert_eq!(alike('a'), None);
+        assert_eq!(look_alike('猫', '猫'), None);
+        assert_eq!(look_alike('a', 'a'), None);
         assert_eq!(
             look_alike('λ', 'λ'),
             Some(Alike {
@@ -255,5 +269,16 @@ mod tests {
                 second: Some('l')
             })
         );
+    }
+
+    #[test]
+    fn letters_that_no_eye_tells_from_latin_ones_are_of_no_script_of_their_own() {
+        for c in "кжд猫ほ한नאλ".chars() {
+            assert!(is_of_living_script(c), "{c}");
+        }
+        // Cyrillic and Greek twins of Latin letters, and letters of scripts that nobody writes in.
+        for c in "асеорхοаⲥꓚa1ⓐ".chars() {
+            assert!(!is_of_living_script(c), "{c}");
+        }
     }
 }

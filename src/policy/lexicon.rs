@@ -297,7 +297,11 @@ impl Lexicon {
         let Some(token) = row.tokens.get(next).filter(|t| next < 5 && t.gap != Gap::Border) else {
             return;
         };
-        let forms = if next == 1 { token.pieces() } else { vec![token.undone()] };
+        let forms = if next == 1 {
+            token.pieces()
+        } else {
+            vec![token.undone()]
+        };
         for piece in forms {
             let pieces = so_far.with(token.gap, piece, row.strange[next]);
             if pieces.length > LONGEST_WORD {
@@ -311,7 +315,9 @@ impl Lexicon {
         // `c#stle`: the mark stands for a vowel.
         if token.gap == Gap::Mark && so_far.all_strange && row.strange[next] {
             for vowel in ["a", "e", "i", "o", "u"] {
-                let pieces = so_far.with(Gap::Mark, vowel, true).with(Gap::Mark, token.undone(), true);
+                let pieces = so_far
+                    .with(Gap::Mark, vowel, true)
+                    .with(Gap::Mark, token.undone(), true);
                 if pieces.length > 4 && pieces.length <= LONGEST_WORD {
                     if self.words.has(pieces.hash) {
                         found(pieces.hash);

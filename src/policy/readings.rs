@@ -32,7 +32,10 @@ pub(super) fn without_leet(run: &str) -> Vec<String> {
     }
     let inner = run.trim_matches(|c: char| !c.is_alphanumeric());
     let mut found = starred(inner);
-    if let Some(open) = run.strip_suffix('*').filter(|open| open.starts_with(char::is_alphanumeric)) {
+    if let Some(open) = run
+        .strip_suffix('*')
+        .filter(|open| open.starts_with(char::is_alphanumeric))
+    {
         found.extend(starred(&format!("{}*", open.trim_end_matches('*'))));
     }
     for part in [run.trim_start_matches(['!', '|', '+', '*']), inner] {
@@ -136,20 +139,22 @@ fn squeeze(chars: &[char], long: usize, pair: usize) -> String {
         .collect()
 }
 
-
 /// How a word may have been changed by a letter or two, so that only a whole word of a list counts:
-/// written backwards, with a letter doubled, with `ph` and `vv` for others, or beside digits.
+/// written backwards, with a letter doubled that no word doubles, with `ph` and `vv` for others, or beside digits.
 pub(super) fn changed(word: &str) -> Vec<String> {
     let chars: Vec<char> = word.chars().collect();
     let mut found = Vec::new();
     if !(4..=24).contains(&chars.len()) || !word.is_ascii() {
         return found;
     }
-    if chars.len() >= 5 {
+    // Shorter ones are words of some language more often than words written backwards.
+    if chars.len() >= 6 {
         found.push(word.chars().rev().collect());
     }
-    let pairs: Vec<usize> = (1..chars.len()).filter(|at| chars[*at] == chars[at - 1]).take(3).collect();
-    if !pairs.is_empty() {
+    let doubled =
+        |at: &usize| chars[*at] == chars[at - 1] && (*at == 1 || "aiuhjkqvwxy".contains(chars[*at]));
+    let pairs: Vec<usize> = (1..chars.len()).filter(doubled).take(3).collect();
+    if pairs.len() > 1 {
         found.push(squeeze(&chars, 1, 1));
     }
     for at in pairs {
@@ -165,4 +170,52 @@ pub(super) fn changed(word: &str) -> Vec<String> {
         found.extend(runs.filter(|run| run.len() >= 4).map(str::to_string));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_word_is_read_backwards_undoubled_respelled_and_without_its_digits() {
+        for (written, meant) in [
+            ("eltsac", "castle"),
+            ("ccastle", "castle"),
+            ("caastle", "castle"),
+            ("ccaastle", "castle"),
+            ("vvindow", "window"),
+            ("phorest", "forest"),
+            ("99castle", "castle"),
+            ("castle7", "castle"),
+            ("4castle2", "castle"),
+        ] {
+            assert!(
+                changed(written).contains(&meant.to_string()),
+                "{written}: {:?}",
+                changed(written)
+            );
+        }
+    }
+
+    #[test]
+    fn short_words_doubled_letters_of_real_words_and_other_scripts_stay() {
+        for word in [
+            "cat",
+            "ecarg",
+            "letter",
+            "apple",
+            "glass",
+            "yellow",
+            "a1b2c3",
+            "замок",
+            "castle",
+        ] {
+            let changed = changed(word);
+            assert!(
+                changed.iter().all(|w| w.len() == word.len() && word.len() >= 6),
+                "{word}: {changed:?}"
+            );
+        }
+        assert!(changed(&"ab".repeat(20)).is_empty());
+    }
 }

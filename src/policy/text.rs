@@ -2,7 +2,9 @@
 //! disguised words have.
 
 use super::decode::decoded;
-use super::fold::{Alike, composed, fold_into, is_invisible, is_used_as_letter, look_alike, unleet};
+use super::fold::{
+    Alike, composed, fold_into, is_invisible, is_of_living_script, is_used_as_letter, look_alike, unleet,
+};
 use super::readings::{other_readings, spellings, without_leet};
 
 /// A text taken apart.
@@ -20,6 +22,16 @@ pub(super) struct Token {
     pub gap: Gap,
     /// The word as it is first, then what else it may read as.
     pub readings: Vec<String>,
+    script: Script,
+}
+
+/// What a word is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Script {
+    Latin,
+    /// Letters of a script that is in use, each of which also looks like a Latin one.
+    Alike,
+    Other,
 }
 
 pub(super) struct Hidden {
@@ -114,6 +126,7 @@ struct Looks {
     latin: usize,
     alike: usize,
     other: usize,
+    living: usize,
 }
 
 impl Reader {
@@ -146,6 +159,7 @@ impl Reader {
             Some(_) => self.looks.alike += 1,
             None => self.looks.other += 1,
         }
+        self.looks.living += usize::from(is_of_living_script(part));
         let seen = alike.unwrap_or(Alike {
             first: part,
             second: None,
@@ -186,7 +200,16 @@ impl Reader {
             // The likeliest last: it is what is undone most.
             readings.extend(spellings(&latin).into_iter().rev());
         }
-        self.tokens.push(Token { gap, readings });
+        let script = match looks {
+            Looks { latin: 1.., .. } => Script::Latin,
+            Looks { living: 1.., .. } if readings.len() > 1 => Script::Alike,
+            _ => Script::Other,
+        };
+        self.tokens.push(Token {
+            gap,
+            readings,
+            script,
+        });
         self.run.tokens += 1;
     }
 
@@ -196,9 +219,22 @@ impl Reader {
         }
     }
 
+    /// Words whose letters merely resemble Latin ones are themselves where the text is not Latin.
+    fn leave_words_of_other_scripts(&mut self) {
+        let count = |script| self.tokens.iter().filter(|t| t.script == script).count();
+        let latin = count(Script::Latin);
+        if count(Script::Alike) + count(Script::Other) < latin {
+            return;
+        }
+        for token in self.tokens.iter_mut().filter(|t| t.script == Script::Alike) {
+            token.readings.truncate(1);
+        }
+    }
+
     fn finish(mut self) -> Text {
         self.end_token();
         self.end_run();
+        self.leave_words_of_other_scripts();
         let mut hidden = Vec::new();
         for run in &self.runs {
             for word in without_leet(&run.text) {
@@ -301,7 +337,10 @@ fn spelled_runs(runs: &[Run], hidden: &mut Vec<Hidden>) {
 
 /// Also without an article before the letters: `a s p e l l`.
 fn push_spelled(word: String, at: usize, hidden: &mut Vec<Hidden>) {
-    if let Some(rest) = word.strip_prefix(['a', 'i']).filter(|rest| rest.chars().count() >= 3) {
+    if let Some(rest) = word
+        .strip_prefix(['a', 'i'])
+        .filter(|rest| rest.chars().count() >= 3)
+    {
         push_hidden(rest.to_string(), at, hidden);
     }
     push_hidden(word, at, hidden);

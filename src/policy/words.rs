@@ -36,7 +36,9 @@ pub fn inflections(word: &str) -> Vec<String> {
             forms.push(format!("{word}ing"));
         }
         _ => {
-            forms.extend(["es", "ed", "er", "ers", "ing", "ings", "y", "ly"].map(|end| format!("{word}{end}")));
+            forms.extend(
+                ["es", "ed", "er", "ers", "ing", "ings", "y", "ly"].map(|end| format!("{word}{end}")),
+            );
             if word.len() == 4 {
                 forms.push(format!("{word}in"));
             }
