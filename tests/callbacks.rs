@@ -89,6 +89,50 @@ fn header(request: &Request, name: &str) -> String {
     request.headers[name].to_str().unwrap().into()
 }
 
+/// An outbox on a slow disk: what is delivered is out of it a while before anybody hears of it.
+struct Slow(FolderOutbox);
+
+#[async_trait::async_trait]
+impl OutboxStore for Slow {
+    async fn put(&self, envelope: &Envelope) -> anyhow::Result<()> {
+        self.0.put(envelope).await
+    }
+    async fn claim(&self, which: Which, limit: usize) -> anyhow::Result<Vec<Envelope>> {
+        self.0.claim(which, limit).await
+    }
+    async fn reschedule(&self, envelope: &Envelope) -> anyhow::Result<()> {
+        self.0.reschedule(envelope).await
+    }
+    async fn remove(&self, webhook_id: &str) -> anyhow::Result<()> {
+        self.0.remove(webhook_id).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(())
+    }
+    async fn release(&self, webhook_id: &str) -> anyhow::Result<()> {
+        self.0.release(webhook_id).await
+    }
+    async fn counts(&self) -> anyhow::Result<Counts> {
+        self.0.counts().await
+    }
+}
+
+#[tokio::test]
+async fn what_was_delivered_last_is_told_before_delivery_stops() {
+    let post = Post::new().await;
+    post.answer("/a", None, ResponseTemplate::new(204)).await;
+    post.put("a").await;
+    let deliverer = Deliverer::new(Arc::new(Slow(post.outbox())), &CallbackSettings::default()).unwrap();
+    let nothing_left = async {
+        while post.counts().await != Counts::default() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let mut told = Vec::new();
+    let told_of = |tried: &ourvidz::outbox::deliver::Tried| told.push(tried.job_id.clone());
+    deliverer.run(nothing_left, told_of).await.unwrap();
+    assert_eq!(told, ["a"]);
+}
+
 #[tokio::test]
 async fn every_try_has_the_same_id_and_bytes_and_a_time_of_its_own() {
     let post = Post::new().await;

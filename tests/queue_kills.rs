@@ -2,7 +2,8 @@
 //! torn, and a repeated callback is the same.
 //!
 //! `OURVIDZ_KILLS=10000 cargo test --test main queue_kills::random_kills -- --ignored --nocapture`
-//! kills as often as one likes; `queue_kills::every_point` with `--ignored` has 20 jobs a point.
+//! kills as often as one likes; `queue_kills::every_point` with `--ignored` has 20 jobs a point. For Redis
+//! the same stands in `queue_redis`.
 
 use std::collections::BTreeSet;
 use std::process::Child;
@@ -42,6 +43,8 @@ const POINTS: &[&str] = &[
     "drain:after-settle",
     "deliver:before-post",
     "deliver:after-post",
+    "outbox:before-remove",
+    "outbox:after-remove",
 ];
 
 /// The same in a worker.

@@ -16,6 +16,8 @@ use crate::registry::Registry;
 use crate::runner::admin;
 use crate::runner::loader::Loader;
 
+mod reach;
+
 /// One checked thing.
 struct Check {
     name: &'static str,
@@ -67,6 +69,7 @@ pub fn run(args: &Doctor) -> Result<u8> {
         checks.push(models(args.place.models.as_deref(), settings));
         checks.push(folder("cache", &settings.cache_dir));
         checks.push(enhancement_cache(settings));
+        checks.extend(hosts(settings));
     }
     checks.push(ffmpeg());
     if args.json {
@@ -166,6 +169,31 @@ fn memory(around: Option<(&Settings, &Registry)>) -> Check {
         detail,
         facts,
     }
+}
+
+/// Queue, storage and receivers of callbacks that are other hosts; none when there is none.
+fn hosts(settings: &Settings) -> Option<Check> {
+    let answers = reach::reach(reach::remotes(settings));
+    let told = |(remote, answer): &(reach::Remote, reach::Answer)| {
+        let what = answer.as_ref().map_or_else(String::as_str, |()| "answers");
+        format!("{} {}:{} {what}", remote.role, remote.host, remote.port)
+    };
+    let facts: Vec<Value> = answers
+        .iter()
+        .map(|(remote, answer)| {
+            json!({"role": remote.role, "host": remote.host, "port": remote.port, "reached": answer.is_ok(),
+                   "problem": answer.as_ref().err()})
+        })
+        .collect();
+    (!answers.is_empty()).then(|| Check {
+        name: "hosts",
+        state: match answers.iter().all(|(_, answer)| answer.is_ok()) {
+            true => State::Ok,
+            false => State::Problem,
+        },
+        detail: answers.iter().map(told).collect::<Vec<_>>().join("; "),
+        facts: json!(facts),
+    })
 }
 
 /// Answers kept on disk.

@@ -133,7 +133,7 @@ fn error_of(trouble: &Trouble, id: &str) -> anyhow::Error {
         .hint("give every job its own id; upper and lower case do not tell ids apart"),
         Trouble::NoFile(what) => Error::new(
             ErrorKind::InvalidSpec,
-            format!("job `{id}`: its source is {what}, and only regular files are read"),
+            format!("job `{id}`: {what}, and only regular files are read"),
         )
         .hint("put the file itself into new/"),
         Trouble::Cancelled => Error::new(
