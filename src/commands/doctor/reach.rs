@@ -125,7 +125,13 @@ mod tests {
 
     #[test]
     fn hosts_of_queue_storage_and_callbacks_are_found_without_their_secrets() {
-        let mut settings = Settings::default();
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().display().to_string();
+        let mut settings = Settings::load_with(&|name| match name {
+            "OURVIDZ_CONFIG_DIR" | "OURVIDZ_DATA_DIR" | "OURVIDZ_CACHE_DIR" => Some(home.clone()),
+            _ => None,
+        })
+        .unwrap();
         settings.queue.url = Some("rediss://me:s3cret@cache.example.com:7000/1".into());
         settings.storage.url = Some("s3://bucket/prefix".into());
         settings.storage.endpoint = Some("http://[::1]:9000".into());
