@@ -282,10 +282,11 @@ async fn a_round_that_runs_out_of_time_gives_back_what_it_holds() {
     post.answer("/a", None, slow).await;
     post.put("a").await;
     let until = Instant::now() + Duration::from_millis(100);
-    let deliverer = post.deliverer();
-    let tally = deliverer.round(Which::Due(now_ms()), until).await.unwrap();
+    let patient = post.deliverer().with_try_time(Duration::from_secs(9));
+    let tally = patient.round(Which::Due(now_ms()), until).await.unwrap();
     assert_eq!(tally, Tally::default());
     assert_eq!(post.stored().attempt, 0);
+    let deliverer = post.deliverer();
     let again = deliverer.round(Which::Due(now_ms()), Instant::now() + Duration::from_secs(9));
     assert_eq!(again.await.unwrap().failed.len(), 1);
 }

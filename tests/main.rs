@@ -14,6 +14,8 @@ mod generate_delivery;
 mod harness;
 /// HTTPS on this machine.
 mod https_server;
+/// Waiting with an end.
+mod patience;
 
 /// Spec mistakes, missing files, places that cannot be written: message and exit code.
 mod bad_input;
@@ -98,10 +100,16 @@ mod queue_kills;
 /// Drains of a real Redis.
 #[cfg(target_os = "linux")]
 mod queue_redis;
+/// Kills of drains that share a Redis.
+#[cfg(target_os = "linux")]
+mod queue_redis_kills;
 /// Drains with assets in S3.
 mod queue_s3;
 /// The language model end to end.
 mod qwen;
+/// A Redis of a test's own.
+#[cfg(target_os = "linux")]
+mod redis_server;
 /// Replays tell what differs.
 mod replays;
 /// SDXL beyond text to image through the command.

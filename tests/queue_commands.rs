@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::harness::Ran;
-use crate::queue_harness::{Answer, Receiver, Shop, ids, until};
+use crate::patience::until;
+use crate::queue_harness::{Answer, Receiver, Shop, ids};
 
 #[test]
 fn add_checks_as_generate_does_and_prints_one_id_a_line() {
@@ -126,7 +127,7 @@ fn status_tells_who_works_on_what() {
     assert!(running["since"].is_string() && running["worker"].is_string());
     assert_eq!(status(&shop)["workers"]["sdxl"][0]["job_id"], "slow");
     crate::queue_harness::signal(&drain, "-TERM");
-    drain.wait().unwrap();
+    shop.ended(&mut drain);
 }
 
 #[test]

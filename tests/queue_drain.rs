@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::queue_harness::{Shop, hex, ids, ran, until};
+use crate::patience::{ran, until};
+use crate::queue_harness::{Shop, hex, ids};
 
 #[test]
 fn jobs_are_done_stored_recorded_and_told() {
@@ -265,7 +266,7 @@ fn a_watching_drain_takes_up_what_comes_and_leaves_with_a_signal() {
         shop.receiver.as_ref().unwrap().outcomes().len() == 3
     });
     crate::queue_harness::signal(&drain, "-TERM");
-    assert_eq!(drain.wait().unwrap().code(), Some(143));
+    assert_eq!(shop.ended(&mut drain), Some(143));
     shop.all_is_well(&ids(0..3), 0);
 }
 

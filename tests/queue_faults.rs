@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::queue_harness::{Answer, Receiver, Shop, children, ids, ran, signal, signal_pid, until};
+use crate::patience::{ran, until};
+use crate::queue_harness::{Answer, Receiver, Shop, children, ids, signal, signal_pid};
 
 fn running(shop: &Shop, id: &str) -> bool {
     let path = shop.bench.path(&format!("q/work/{id}.json"));
@@ -168,7 +169,7 @@ fn promise_6_sigterm_hands_unfinished_work_back_between_two_steps() {
     sleep(Duration::from_millis(300));
     let begun = Instant::now();
     signal(&drain, "-TERM");
-    assert_eq!(drain.wait().unwrap().code(), Some(143));
+    assert_eq!(shop.ended(&mut drain), Some(143));
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert!(shop.names("work").is_empty() && shop.names("done").is_empty());
     assert_eq!(shop.names("new").len(), 2, "{:?}", shop.names("new"));
@@ -185,7 +186,7 @@ fn promise_6_a_worker_that_does_not_stop_is_ended_in_time() {
     let mut drain = at_work(&shop, "mock-hang");
     let begun = Instant::now();
     signal(&drain, "-TERM");
-    assert_eq!(drain.wait().unwrap().code(), Some(143));
+    assert_eq!(shop.ended(&mut drain), Some(143));
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert!(shop.bench.path("q/new/slow.json").exists() && shop.names("tmp").is_empty());
 }
@@ -199,7 +200,7 @@ fn promise_6_a_second_signal_ends_at_once_and_the_next_drain_takes_over() {
     sleep(Duration::from_millis(200));
     let begun = Instant::now();
     signal(&drain, "-INT");
-    assert_eq!(drain.wait().unwrap().code(), Some(130));
+    assert_eq!(shop.ended(&mut drain), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     until("the worker ends with it", 5, || {
         workers.iter().all(|w| children_gone(*w))
@@ -223,7 +224,7 @@ fn promise_2_eight_drains_of_one_folder_are_one_that_works_and_seven_that_say_so
         shop.drain(&[]).exits(75).says(&["another drain"]);
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
-    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert_eq!(shop.ended(&mut first), Some(0));
     shop.receiver
         .as_ref()
         .unwrap()
@@ -235,7 +236,7 @@ fn a_running_job_is_cancelled_between_two_steps_and_a_waiting_one_at_once() {
     let shop = Shop::with_receiver();
     let mut drain = at_work(&shop, "mock-step-100");
     shop.queue(&["cancel", "q", "slow", "next"]).exits(0);
-    assert_eq!(drain.wait().unwrap().code(), Some(1));
+    assert_eq!(shop.ended(&mut drain), Some(1));
     for id in ["slow", "next"] {
         assert_eq!(shop.dead(id)["outcome"], "cancelled", "{}", shop.dead(id));
         assert_eq!(shop.dead(id)["error"]["code"], "cancelled");

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::harness::{Bench, Ran};
+use crate::patience::{appended, ended, ran};
 
 /// A bench with a queue folder `q`.
 pub struct Shop {
@@ -79,14 +80,36 @@ impl Shop {
         ran(self.command(args))
     }
 
-    /// Starts a drain whose output nobody reads.
+    /// Starts a drain that nobody listens to.
     pub fn start(&self, args: &[&str]) -> Child {
-        self.command(args)
+        self.spawn(&mut self.command(args))
+    }
+
+    /// Starts a command that nobody listens to; what it logs is kept for [`Shop::ended`].
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(appended(self.log()))
             .spawn()
             .unwrap()
+    }
+
+    /// The exit code of a process that was started here; `None` for one that was killed.
+    #[track_caller]
+    pub fn ended(&self, child: &mut Child) -> Option<i32> {
+        ended(child, "a process of a shop", &self.log())
+    }
+
+    /// Kills a process that was started here; whether it was still there to be killed.
+    #[track_caller]
+    pub fn killed(&self, child: &mut Child) -> bool {
+        signal(child, "-KILL");
+        self.ended(child).is_none()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.bench.path("processes.log")
     }
 
     pub fn queue(&self, args: &[&str]) -> Ran {
@@ -168,32 +191,12 @@ impl Shop {
     }
 }
 
-/// Runs a command to its end.
-pub fn ran(mut command: Command) -> Ran {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 pub fn ids(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(|i| format!("j{i}")).collect()
 }
 
 pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Waits until something is so.
-#[track_caller]
-pub fn until(what: &str, seconds: u64, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while !so() {
-        assert!(Instant::now() < end, "not within {seconds} s: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 pub fn signal(child: &Child, name: &str) {
@@ -214,6 +217,30 @@ pub fn children(pid: u32) -> Vec<u32> {
     let path = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|p| p.parse().ok()).collect()
+}
+
+/// A pseudo-random sequence of a test's own, so that a failure can be run again.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+/// A number from the environment.
+pub fn wanted(name: &str, usual: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(usual)
 }
 
 /// A callback as it arrived.

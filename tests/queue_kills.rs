@@ -2,15 +2,14 @@
 //! torn, and a repeated callback is the same.
 //!
 //! `OURVIDZ_KILLS=10000 cargo test --test main queue_kills::random_kills -- --ignored --nocapture`
-//! kills as often as one likes; `queue_kills::every_point` with `--ignored` has 20 jobs a point. For Redis
-//! the same stands in `queue_redis`.
+//! kills as often as one likes. For Redis the same stands in `queue_redis_kills`.
 
 use std::collections::BTreeSet;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::queue_harness::{Shop, children, ids, signal, signal_pid};
+use crate::queue_harness::{Dice, Shop, children, ids, signal_pid, wanted};
 
 /// Every named place that a drain of a folder passes with jobs that are done, in the supervisor.
 const POINTS: &[&str] = &[
@@ -56,52 +55,42 @@ const WORKER_POINTS: &[&str] = &[
     "write:placed",
 ];
 
-/// Drains once with a kill at the `nth` passage of a point, then to the end. True when it was killed.
-fn killed_at(variable: &str, point: &str, nth: usize, jobs: usize) -> bool {
+/// A queue and its jobs, and a drain killed at each of these passages of a point; then the rest.
+fn killed_at(point: &str, passages: &[usize], jobs: usize) {
+    let shop = Shop::with_receiver();
+    shop.jobs(0..jobs);
+    for passage in passages {
+        let mut command = shop.command(&["--quiet"]);
+        command.env("OURVIDZ_KILL_AT", format!("{point}:{passage}"));
+        let code = shop.ended(&mut shop.spawn(&mut command));
+        assert_eq!(code, None, "{point} was passed fewer than {passage} times");
+    }
+    shop.drain(&["--quiet"]).exits(0);
+    shop.all_is_well(&ids(0..jobs), passages.len());
+}
+
+/// Drains with a kill at the `nth` passage of a point in each worker.
+fn worker_killed_at(point: &str, nth: usize, jobs: usize) {
     let shop = Shop::with_receiver();
     shop.jobs(0..jobs);
     // A worker that dies at every third file takes the same job with it several times.
     let mut command = shop.command(&["--quiet", "--max-attempts", "20"]);
-    command.env(variable, format!("{point}:{nth}"));
-    let code = command.output().unwrap().status.code();
-    let killed = match variable {
-        "OURVIDZ_KILL_AT" => code.is_none(),
-        // A worker's death is not the drain's.
-        _ => shop.names("done").iter().any(|n| {
-            n.ends_with(".json")
-                && shop
-                    .bench
-                    .bytes(&format!("q/done/{n}"))
-                    .windows(14)
-                    .any(|w| w == b"worker_crashed")
-        }),
-    };
-    if code != Some(0) {
+    command.env("OURVIDZ_KILL_WORKER_AT", format!("{point}:{nth}"));
+    if shop.ended(&mut shop.spawn(&mut command)) != Some(0) {
         shop.drain(&[]).exits(0);
     }
     shop.all_is_well(&ids(0..jobs), 1);
-    killed
-}
-
-fn matrix(jobs: usize, passages: &[usize]) {
-    for point in POINTS {
-        let killed = passages
-            .iter()
-            .filter(|n| killed_at("OURVIDZ_KILL_AT", point, **n, jobs))
-            .count();
-        assert!(killed > 0, "{point} was never passed");
-    }
+    let killed = ids(0..jobs)
+        .iter()
+        .any(|id| shop.done(id)["history"].to_string().contains("worker_crashed"));
+    assert!(killed, "{point} was never passed");
 }
 
 #[test]
 fn promise_1_a_kill_at_any_point_loses_doubles_and_tears_nothing() {
-    matrix(2, &[1]);
-}
-
-#[test]
-#[ignore = "takes minutes: every point at several passages, 20 jobs each"]
-fn every_point_with_twenty_jobs() {
-    matrix(20, &[1, 7, 20]);
+    for point in POINTS {
+        killed_at(point, &[1, 5], 20);
+    }
 }
 
 /// A worker that is killed again and again takes its job with it, so each is killed once a process at
@@ -109,29 +98,14 @@ fn every_point_with_twenty_jobs() {
 #[test]
 fn promise_1_a_worker_killed_at_any_point_costs_an_attempt_at_most() {
     for point in WORKER_POINTS {
-        assert!(
-            killed_at("OURVIDZ_KILL_WORKER_AT", point, 3, 4),
-            "{point} was never passed"
-        );
-    }
-}
-
-/// A pseudo-random sequence of its own, so that a failure can be run again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
+        worker_killed_at(point, 3, 4);
     }
 }
 
 /// Kills drains, and now and then only their workers, until so many are dead; new jobs keep coming.
 fn kill_at_random(kills: usize, seed: u64) {
     let shop = Shop::with_receiver();
-    let mut dice = Dice(seed | 1);
+    let mut dice = Dice::new(seed);
     let (mut added, mut killed) = (0, 0);
     while killed < kills {
         if shop.names("new").len() < 3 {
@@ -145,8 +119,7 @@ fn kill_at_random(kills: usize, seed: u64) {
             kill_worker(&drain);
             sleep(Duration::from_millis(dice.roll(200)));
         }
-        signal(&drain, "-KILL");
-        killed += usize::from(drain.wait().unwrap().code().is_none());
+        killed += usize::from(shop.killed(&mut drain));
     }
     shop.drain(&["--quiet", "--max-attempts", "100"]).exits(0);
     let all: BTreeSet<String> = ids(0..added);
@@ -162,18 +135,14 @@ fn kill_worker(drain: &Child) {
 
 #[test]
 fn promise_1_random_kills_lose_double_and_tear_nothing() {
-    kill_at_random(25, 20_251_125);
+    kill_at_random(150, 20_251_125);
 }
 
 #[test]
 #[ignore = "OURVIDZ_KILLS of them, 300 by default: takes as long as one likes"]
 fn random_kills() {
-    let wanted = |name: &str, usual| {
-        std::env::var(name)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(usual)
-    };
-    let seed = wanted("OURVIDZ_SEED", u64::from(std::process::id()));
-    kill_at_random(wanted("OURVIDZ_KILLS", 300) as usize, seed);
+    kill_at_random(
+        wanted("OURVIDZ_KILLS", 300),
+        wanted("OURVIDZ_SEED", std::process::id() as usize) as u64,
+    );
 }

@@ -8,7 +8,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle};
 
-use crate::queue_harness::{Shop, ids, ran};
+use crate::patience::ran;
+use crate::queue_harness::{Shop, ids};
 use crate::storage::{BUSY, FORBIDDEN, Fault, faulty, s3_server};
 
 /// A server with its files, and the runtime of a thread that it lives in until the tests end.

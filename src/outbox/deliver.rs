@@ -1,6 +1,6 @@
 //! Sends callbacks: several at once, each until it arrives or its schedule ends.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,11 +24,16 @@ use crate::net;
 /// For one try: from the name of the host to its answer.
 const TRY_TIME: Duration = Duration::from_secs(15);
 
-/// Tries at the same time.
+/// Tries at the same time, of receivers that take their time.
 const AT_ONCE: usize = 16;
 
-/// How long a try may take to write down an answer that is here, when delivery is broken off.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// One callback after the other, so that a crash finds at most one that has arrived and still lies in the
+/// outbox; a receiver that takes longer than this holds the others up no more.
+const OVERTAKEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long tries under way may still take when delivery is broken off: what has reached its receiver is not
+/// to be sent again.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The longest sleep between two looks into an outbox that somebody else may fill.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -92,10 +97,12 @@ impl Deliverer {
         let mut tally = Tally::default();
         let mut tries = Tries::default();
         loop {
-            self.fill(&mut tries, which).await?;
-            match timeout_at(until, tries.next()).await {
+            let another = self.fill(&mut tries, which).await?;
+            let pause = another.map_or(until, |another| another.min(until));
+            match timeout_at(pause, tries.next()).await {
                 Ok(Some(ended)) => tally.take(ended?),
                 Ok(None) => return Ok(tally),
+                Err(_) if Instant::now() < until => {}
                 Err(_) => {
                     let ended = self.break_off(tries).await?;
                     ended.into_iter().for_each(|tried| tally.take(tried));
@@ -113,8 +120,9 @@ impl Deliverer {
         let mut stop = pin!(stop);
         let mut tries = Tries::default();
         loop {
-            self.fill(&mut tries, Which::Due(now_ms())).await?;
+            let another = self.fill(&mut tries, Which::Due(now_ms())).await?;
             let next_look = self.next_look().await?;
+            let next_look = another.map_or(next_look, |another| another.min(next_look));
             tokio::select! {
                 () = &mut stop => break,
                 Some(ended) = tries.next() => told(&ended?),
@@ -135,18 +143,25 @@ impl Deliverer {
         Ok(Instant::now() + wait.min(LONGEST_SLEEP))
     }
 
-    /// Starts as many tries as there is room for.
-    async fn fill(&self, tries: &mut Tries, which: Which) -> Result<()> {
-        let room = AT_ONCE - tries.under_way.len();
-        if room == 0 {
-            return Ok(());
+    /// Starts a try if there is room for it. Returns when there will be room for another, whatever becomes
+    /// of those under way; `None`: not before one of them ends.
+    async fn fill(&self, tries: &mut Tries, which: Which) -> Result<Option<Instant>> {
+        if tries.under_way.len() == AT_ONCE {
+            return Ok(None);
         }
-        for envelope in self.outbox.claim(which, room).await? {
-            tries.under_way.insert(envelope.webhook_id.clone());
-            let this = self.clone();
-            tries.tasks.spawn(async move { this.attempt(envelope).await });
+        if let Some(last) = tries.last_begun()
+            && last.elapsed() < OVERTAKEN_AFTER
+        {
+            return Ok(Some(last + OVERTAKEN_AFTER));
         }
-        Ok(())
+        let Some(envelope) = self.outbox.claim(which, 1).await?.pop() else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        tries.under_way.insert(envelope.webhook_id.clone(), begun);
+        let this = self.clone();
+        tries.tasks.spawn(async move { this.attempt(envelope).await });
+        Ok(Some(begun + OVERTAKEN_AFTER))
     }
 
     /// Ends what is under way. A try whose answer is here already ends by itself and is given back: it may
@@ -158,7 +173,7 @@ impl Deliverer {
             last.push(ended?);
         }
         tries.tasks.shutdown().await;
-        for id in &tries.under_way {
+        for id in tries.under_way.keys() {
             self.outbox.release(id).await?;
         }
         Ok(last)
@@ -252,11 +267,15 @@ pub struct Tried {
 #[derive(Default)]
 struct Tries {
     tasks: JoinSet<Result<Tried>>,
-    /// Their ids.
-    under_way: HashSet<String>,
+    /// Their ids, and when each was begun.
+    under_way: HashMap<String, Instant>,
 }
 
 impl Tries {
+    fn last_begun(&self) -> Option<Instant> {
+        self.under_way.values().max().copied()
+    }
+
     /// The next one to end; `None` when none is under way.
     async fn next(&mut self) -> Option<Result<Tried>> {
         let ended = self.tasks.join_next().await?;

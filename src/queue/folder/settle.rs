@@ -38,6 +38,9 @@ impl Folder {
             return Ok(Lease::Lost);
         };
         let mut held = lock(&held);
+        if held.over {
+            return Ok(Lease::Lost);
+        }
         held.record = claim.record.clone();
         self.write_work(&name, &mut held)?;
         point("queue:saved");
@@ -49,6 +52,9 @@ impl Folder {
             return Ok(Lease::Lost);
         };
         let mut held = lock(&held);
+        if held.over {
+            return Ok(Lease::Lost);
+        }
         let first = held.running.is_none();
         if first || (held.running.as_ref() != Some(running) && held.written.elapsed() >= PROGRESS) {
             held.running = Some(running.clone());
@@ -75,6 +81,9 @@ impl Folder {
             return Ok(Settled::Lost);
         };
         let mut held = lock(&held);
+        if held.over {
+            return Ok(Settled::Lost);
+        }
         held.record = claim.record.clone();
         let decided = WorkFile {
             settling: Some(Settling {
@@ -85,6 +94,7 @@ impl Folder {
         layout::write_json(&record_path(&self.layout.work(), &name), &decided)?;
         point("queue:settle-decided");
         finish(&self.layout, &self.outbox, &name, &decided)?;
+        held.over = true;
         drop(held);
         self.held().remove(&name);
         Ok(Settled::Yes)
@@ -96,9 +106,13 @@ impl Folder {
         };
         let mut desk = self.desk();
         let mut held = lock(&held);
+        if held.over {
+            return Ok(Lease::Lost);
+        }
         held.record = claim.record.clone();
         held.record.note("released", Some(&self.consumer), Some(why));
         hand_back(&self.layout, &name, held.source, &held.record)?;
+        held.over = true;
         drop(held);
         self.held().remove(&name);
         if !layout::is_conflict(&name) {

@@ -32,6 +32,8 @@ pub struct Held {
     pub record: Record,
     pub running: Option<Running>,
     pub written: Instant,
+    /// It has ended; who waited for it meanwhile writes nothing any more.
+    pub over: bool,
 }
 
 impl Folder {
@@ -77,6 +79,7 @@ impl Held {
             record,
             running: None,
             written: Instant::now(),
+            over: false,
         }
     }
 

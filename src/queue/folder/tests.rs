@@ -464,6 +464,32 @@ async fn several_workers_of_one_drain_get_different_jobs() {
 }
 
 #[tokio::test]
+async fn a_sign_of_life_that_comes_with_the_end_leaves_nothing_behind() {
+    let place = Place::new();
+    for i in 0..10 {
+        place.put(&format!("j{i}.yaml"), "type: image\n", 20 - i);
+    }
+    let queue = place.open(Access::Drain).await;
+    for released in [false, true].into_iter().cycle().take(10) {
+        let mut claim = next(&queue).await.unwrap();
+        let other = claim.clone();
+        let beat = running(&other, 1);
+        let end = async {
+            if released {
+                assert_eq!(queue.release(&claim, "test").await.unwrap(), Lease::Held);
+            } else {
+                claim.record.outcome = Some(Status::Completed);
+                assert_eq!(queue.settle(&claim, None).await.unwrap(), Settled::Yes);
+            }
+        };
+        let late = futures::future::join_all([(); 4].map(|()| queue.heartbeat(&other, &beat)));
+        let saved = futures::future::join_all([(); 4].map(|()| queue.save(&other)));
+        tokio::join!(end, late, saved);
+        assert_eq!(place.files("work"), set([]));
+    }
+}
+
+#[tokio::test]
 async fn a_plan_lists_the_order_and_moves_nothing() {
     let place = Place::new();
     for (n, (id, kind)) in [("w", "video"), ("c", "chat"), ("i", "image"), ("x", "?")]
